@@ -1,0 +1,1 @@
+//! Vitrum: train.

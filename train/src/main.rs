@@ -1,0 +1,2 @@
+//! The vitrum binary.
+fn main() {}
