@@ -1,1 +1,6 @@
-//! Vitrum: models.
+//! Vision Transformers: configurations, weights in and out, adaptation to other sizes.
+
+pub mod config;
+pub mod stochastic;
+
+pub use config::{Activation, Distribution, Normalisation, Pool, Sharing, Stochastic, StochasticLayer, VitConfig};
