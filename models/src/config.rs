@@ -407,7 +407,8 @@ mod tests {
 
     #[test]
     fn every_bad_field_is_named() {
-        let bad: [(&str, fn(&mut VitConfig)); 10] = [
+        type Spoil = fn(&mut VitConfig);
+        let bad: [(&str, Spoil); 10] = [
             ("image", |c| c.image = [224, 230]),
             ("patch", |c| c.patch = 0),
             ("depth", |c| c.depth = 0),
