@@ -1,1 +1,3 @@
 //! Vitrum: train.
+
+pub mod eval;

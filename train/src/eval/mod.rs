@@ -1,0 +1,3 @@
+//! What a model is worth: accuracy, calibration, corruptions.
+
+pub mod calibration;
