@@ -1,0 +1,192 @@
+//! Checks of gradients and errors, for tests and for `vitrum selftest`.
+
+use crate::device::Device;
+use crate::dtype::{DType, Real};
+use crate::error::{Error, Result};
+use crate::rng::{Philox, Stream};
+use crate::store::{Role, Store, Var};
+use crate::tape::{Tape, Value};
+use crate::tensor::Tensor;
+
+/// Records some ops on the given inputs and returns their result.
+pub type Build<'a> = &'a dyn Fn(&mut Tape, &[Value]) -> Result<Value>;
+
+/// What a computation gives: its output, and the gradients asked for under a given cotangent.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The output.
+    pub output: Tensor,
+    /// Gradients of the wanted inputs, in order.
+    pub gradients: Vec<Tensor>,
+}
+
+/// Runs `build` on `inputs`, and its backward pass from `cotangent` to the inputs at the positions `wanted`.
+///
+/// # Errors
+/// Those of recording and of the device.
+pub fn evaluate(
+    device: &Device,
+    build: Build,
+    inputs: &[Tensor],
+    wanted: &[usize],
+    cotangent: Option<&Tensor>,
+) -> Result<Outcome> {
+    let mut store = Store::new(device.clone())?;
+    let mut tape = Tape::new();
+    let vars = inputs
+        .iter()
+        .enumerate()
+        .map(|(at, tensor)| store.constant(&format!("input{at}"), Role::Data, tensor))
+        .collect::<Result<Vec<Var>>>()?;
+    let values = vars.iter().map(|&var| tape.var(&store, var)).collect::<Result<Vec<Value>>>()?;
+    let output = build(&mut tape, &values)?;
+    let seed = match cotangent {
+        Some(tensor) => {
+            let var = store.constant("cotangent", Role::Data, tensor)?;
+            Some(tape.var(&store, var)?)
+        }
+        None => None,
+    };
+    let leaves = wanted
+        .iter()
+        .map(|&at| values.get(at).copied().ok_or_else(|| Error::new("check", "no such input").with("position", at)))
+        .collect::<Result<Vec<_>>>()?;
+    let gradients = if leaves.is_empty() { Vec::new() } else { tape.backward(output, seed, &leaves, &[])?.values };
+    let mut keep = vec![output];
+    keep.extend(&gradients);
+    let plan = tape.plan_with(&mut store, &keep, true)?;
+    plan.replay(&mut store)?;
+    Ok(Outcome {
+        output: plan.read(&store, output)?,
+        gradients: gradients.iter().map(|&gradient| plan.read(&store, gradient)).collect::<Result<_>>()?,
+    })
+}
+
+/// A tensor of independent normal values, a function of `seed` and `name`.
+///
+/// # Errors
+/// As [`Tensor::new`].
+pub fn random<T: Real>(dims: &[usize], seed: u64, name: &str) -> Result<Tensor> {
+    let philox = Philox::new(seed, 0, Stream::named(name));
+    Tensor::from_fn(dims, |element| T::from_f32(philox.normal(0, element)))
+}
+
+/// Largest relative difference between <v, J u> by central differences in f64 and <J'v, u> by the backward pass, over the
+/// wanted inputs and `directions` random directions u each.
+///
+/// The differences use five points with step 1e-3, so that their own error is of order 1e-10 for smooth functions.
+/// Relative to the larger of the two values and of 1e-2 times the norms' product, so that a direction that happens to be
+/// orthogonal does not divide by nothing.
+///
+/// # Errors
+/// Those of recording and of the device; an input that is not f64.
+pub fn gradient_error(
+    device: &Device,
+    build: Build,
+    inputs: &[Tensor],
+    wanted: &[usize],
+    directions: u64,
+    seed: u64,
+) -> Result<f64> {
+    let output = evaluate(device, build, inputs, &[], None)?.output;
+    let cotangent = random::<f64>(output.dims(), seed, "cotangent")?;
+    let analytic = evaluate(device, build, inputs, wanted, Some(&cotangent))?.gradients;
+    let project = |inputs: &[Tensor]| -> Result<f64> {
+        let output = evaluate(device, build, inputs, &[], None)?.output;
+        Ok(dot(output.values::<f64>()?, cotangent.values::<f64>()?))
+    };
+    let mut worst = 0.0_f64;
+    for (&at, gradient) in wanted.iter().zip(&analytic) {
+        let base = inputs.get(at).ok_or_else(|| Error::new("check", "no such input").with("position", at))?;
+        if base.spec().dtype != DType::F64 {
+            return Err(Error::new("check", "gradients are checked in f64").with("input", base.spec()));
+        }
+        for direction in 0..directions {
+            let u = random::<f64>(base.dims(), seed ^ (direction + 1), "direction")?;
+            let moved = |step: f64| -> Result<f64> {
+                let mut inputs = inputs.to_vec();
+                if let Some(slot) = inputs.get_mut(at) {
+                    for (x, &u) in slot.values_mut::<f64>()?.iter_mut().zip(u.values::<f64>()?) {
+                        *x += step * u;
+                    }
+                }
+                project(&inputs)
+            };
+            let h = 1e-3;
+            let numeric = (8.0 * (moved(h)? - moved(-h)?) - (moved(2.0 * h)? - moved(-2.0 * h)?)) / (12.0 * h);
+            let exact = dot(gradient.values::<f64>()?, u.values::<f64>()?);
+            let norms = norm(gradient.values::<f64>()?) * norm(u.values::<f64>()?);
+            let scale = numeric.abs().max(exact.abs()).max(1e-2 * norms).max(1e-12);
+            let error = (numeric - exact).abs() / scale;
+            worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
+        }
+    }
+    Ok(worst)
+}
+
+/// Largest absolute difference; infinite where one side is NaN and the other is not, or the lengths differ.
+pub fn max_error(actual: &[f64], expected: &[f64]) -> f64 {
+    if actual.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    actual.iter().zip(expected).fold(0.0, |worst: f64, (&a, &e)| {
+        let error = if a == e || (a.is_nan() && e.is_nan()) { 0.0 } else { (a - e).abs() };
+        if error.is_nan() { f64::INFINITY } else { worst.max(error) }
+    })
+}
+
+/// Squared error over squared norm of the reference: 0 is exact, 1 is as bad as answering zero.
+pub fn nmse(actual: &[f64], expected: &[f64]) -> f64 {
+    if actual.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let error: f64 = actual.iter().zip(expected).map(|(&a, &e)| (a - e) * (a - e)).sum();
+    let norm: f64 = expected.iter().map(|e| e * e).sum();
+    if error == 0.0 {
+        0.0
+    } else if error.is_nan() {
+        f64::INFINITY
+    } else {
+        error / norm.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Distance in units of the last place between two f32 values; `u32::MAX` where exactly one is NaN.
+pub fn ulp(a: f32, b: f32) -> u32 {
+    if a.is_nan() || b.is_nan() {
+        return if a.is_nan() && b.is_nan() { 0 } else { u32::MAX };
+    }
+    let ordered = |value: f32| {
+        let bits = value.to_bits();
+        if bits >> 31 == 1 { i64::from(0x8000_0000_u32) - i64::from(bits) } else { i64::from(bits) }
+    };
+    u32::try_from((ordered(a) - ordered(b)).abs()).unwrap_or(u32::MAX)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn norm(a: &[f64]) -> f64 {
+    dot(a, a).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_fail_on_nan() {
+        assert_eq!(max_error(&[f64::NAN], &[1.0]), f64::INFINITY);
+        assert_eq!(nmse(&[f64::NAN], &[1.0]), f64::INFINITY);
+        assert_eq!(max_error(&[1.0, 2.0], &[1.0, 2.5]), 0.5);
+    }
+
+    #[test]
+    fn ulp_counts_across_zero() {
+        assert_eq!(ulp(1.0, 1.0 + f32::EPSILON), 1);
+        assert_eq!(ulp(0.0, -0.0), 0);
+        assert_eq!(ulp(f32::from_bits(1), -f32::from_bits(1)), 2);
+        assert_eq!(ulp(f32::NAN, 1.0), u32::MAX);
+    }
+}

@@ -1,0 +1,302 @@
+//! Replaying a plan.
+
+use std::time::Instant;
+
+use super::{BufferId, GUARD, Kernel, Launch, Location, Plan};
+use crate::device::{Buf, BufMut, Exec, Place};
+use crate::dtype::Element;
+use crate::error::{Error, Result};
+use crate::op::{Backward, Forward, Grad, MAX_INPUTS, UpdateIo};
+use crate::profile::{Profile, Timing};
+use crate::shape::Spec;
+use crate::store::Store;
+use crate::tape::Value;
+use crate::tensor::Tensor;
+
+const POISON: u8 = 0xFF; // a NaN in every float type
+const CANARY: u8 = 0xA5;
+
+impl Plan {
+    /// Runs every launch once.
+    ///
+    /// # Errors
+    /// The device failed, or (with checks) a kernel wrote beyond its buffer.
+    pub fn replay(&self, store: &mut Store) -> Result<()> {
+        self.each(store, |_, _, _| Ok(true))
+    }
+
+    /// Runs every launch once and measures each.
+    ///
+    /// # Errors
+    /// As [`Plan::replay`].
+    pub fn profile(&self, store: &mut Store) -> Result<Profile> {
+        let mut timings = Vec::with_capacity(self.launches.len());
+        let mut last = Instant::now();
+        self.each(store, |_, launch, _| {
+            let now = Instant::now();
+            timings.push(Timing {
+                path: launch.path.clone(),
+                phase: launch.phase,
+                duration: now.duration_since(last),
+                work: launch.work,
+            });
+            last = Instant::now();
+            Ok(true)
+        })?;
+        Ok(Profile { timings })
+    }
+
+    /// Runs launches until one of a forward or backward pass writes a value that is NaN or infinite, and gives its name.
+    /// Updates before it are left out, so that the variables keep the values that led there.
+    ///
+    /// # Errors
+    /// As [`Plan::replay`].
+    pub fn first_nonfinite(&self, store: &mut Store) -> Result<Option<String>> {
+        let mut found = None;
+        self.each_kernel(
+            store,
+            |_, launch, _| !matches!(launch.kernel, Kernel::Update { .. }),
+            |plan, launch, store| {
+                let written = match &launch.kernel {
+                    Kernel::Forward { output, .. } => vec![*output],
+                    Kernel::Backward { d_inputs, .. } => d_inputs.iter().flatten().map(|&(_, buffer)| buffer).collect(),
+                    Kernel::Builtin { target, .. } => vec![*target],
+                    Kernel::Update { .. } => Vec::new(),
+                };
+                for buffer in written {
+                    if plan.buffers[buffer].spec.dtype.is_real()
+                        && plan.read_buffer(store, buffer)?.to_f64().iter().any(|value| !value.is_finite())
+                    {
+                        found = Some(format!("{} ({:?})", launch.path, launch.phase));
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            },
+        )?;
+        Ok(found)
+    }
+
+    /// Copies a value that the plan keeps to the host. Valid until another plan of the store is replayed.
+    ///
+    /// # Errors
+    /// The value was not named in [`crate::Tape::plan`], or another plan's values lie in the arena.
+    pub fn read(&self, store: &Store, value: Value) -> Result<Tensor> {
+        self.read_buffer(store, self.readable(store, value)?)
+    }
+
+    /// As [`Plan::read`], into elements at hand: without allocation.
+    ///
+    /// # Errors
+    /// As [`Plan::read`], and where element type or count differ.
+    pub fn read_values<T: Element>(&self, store: &Store, value: Value, values: &mut [T]) -> Result<()> {
+        let buffer = self.readable(store, value)?;
+        let spec = self.buffers[buffer].spec;
+        if spec.dtype != T::DTYPE || spec.elements() != values.len() {
+            return Err(Error::new("plan", "the slice does not fit the value")
+                .with("value", spec)
+                .with("slice", format!("{}[{}]", T::DTYPE, values.len())));
+        }
+        self.read_bytes(store, buffer, bytemuck::cast_slice_mut(values))
+    }
+
+    fn readable(&self, store: &Store, value: Value) -> Result<BufferId> {
+        let kept = self.kept.iter().find(|&&(other, _)| other == value);
+        let &(_, buffer) = kept.ok_or_else(|| {
+            Error::new("plan", "the value is not kept by this plan").help("name it in Tape::plan(store, keep)")
+        })?;
+        if matches!(self.locations[buffer], Location::Arena(_)) && store.arena_owner() != self.id {
+            return Err(Error::new("plan", "another plan has been replayed since, or this one never was")
+                .help("read a plan's values before the next replay"));
+        }
+        Ok(buffer)
+    }
+
+    fn read_buffer(&self, store: &Store, buffer: BufferId) -> Result<Tensor> {
+        let mut tensor = Tensor::zeros(self.buffers[buffer].spec);
+        self.read_bytes(store, buffer, tensor.bytes_mut())?;
+        Ok(tensor)
+    }
+
+    fn read_bytes(&self, store: &Store, buffer: BufferId, bytes: &mut [u8]) -> Result<()> {
+        match self.locations[buffer] {
+            Location::Arena(offset) => store.device().memory().read(store.arena(), offset, bytes),
+            Location::Store(group, offset) => store.read_bytes(group, offset, bytes),
+        }
+    }
+
+    fn each(&self, store: &mut Store, after: impl FnMut(&Self, &Launch, &Store) -> Result<bool> + Send) -> Result<()> {
+        self.each_kernel(store, |_, _, _| true, after)
+    }
+
+    fn each_kernel(
+        &self,
+        store: &mut Store,
+        mut select: impl FnMut(&Self, &Launch, &Store) -> bool + Send,
+        mut after: impl FnMut(&Self, &Launch, &Store) -> Result<bool> + Send,
+    ) -> Result<()> {
+        store.own_arena(self.id);
+        let device = store.device().clone();
+        device.run(move || {
+            let mut exec = store.device().exec();
+            for launch in &self.launches {
+                if self.checks {
+                    self.poison(launch, store)?;
+                }
+                if select(self, launch, store) {
+                    self.run(launch, store, &mut exec).map_err(|error| error.within(&launch.path))?;
+                }
+                if self.checks {
+                    self.check_canaries(launch, store)?;
+                }
+                if !after(self, launch, store)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn place(&self, store: &Store, buffer: BufferId) -> Result<Place> {
+        let bytes = self.buffers[buffer].spec.bytes();
+        match self.locations[buffer] {
+            Location::Arena(offset) => store.arena().place(offset, bytes),
+            Location::Store(group, offset) => store.place(group, offset, bytes),
+        }
+    }
+
+    fn buf<'s>(&self, store: &'s Store, buffer: BufferId) -> Result<Buf<'s>> {
+        Ok(Buf::new(self.buffers[buffer].spec, Some(self.place(store, buffer)?)))
+    }
+
+    // A launch holds `&mut Store` (see `each_kernel`), and `check_disjoint` made sure that what it writes overlaps nothing.
+    fn buf_mut<'s>(&self, store: &'s Store, buffer: BufferId) -> Result<BufMut<'s>> {
+        Ok(BufMut::new(self.buffers[buffer].spec, self.place(store, buffer)?))
+    }
+
+    fn run(&self, launch: &Launch, store: &Store, exec: &mut Exec) -> Result<()> {
+        match &launch.kernel {
+            Kernel::Forward { op, inputs, output, extras, scratch } => {
+                let inputs_at = self.bufs(store, inputs)?;
+                let mut extras_at = self.bufs_mut(store, extras, *scratch)?;
+                op.forward(
+                    exec,
+                    Forward {
+                        inputs: head(&inputs_at, inputs.len()),
+                        output: self.buf_mut(store, *output)?,
+                        extras: head_mut(&mut extras_at, extras.len()),
+                        scratch: self.buf_mut(store, *scratch)?,
+                    },
+                )
+            }
+            Kernel::Backward { .. } => self.run_backward(launch, store, exec),
+            Kernel::Update { update, state, inputs, scratch } => {
+                let inputs_at = self.bufs(store, inputs)?;
+                let mut state_at = self.bufs_mut(store, state, *scratch)?;
+                update.run(
+                    exec,
+                    UpdateIo {
+                        state: head_mut(&mut state_at, state.len()),
+                        inputs: head(&inputs_at, inputs.len()),
+                        scratch: self.buf_mut(store, *scratch)?,
+                    },
+                )
+            }
+            Kernel::Builtin { what, target, source } => {
+                let source = source.map(|source| self.buf(store, source)).transpose()?;
+                exec.builtin(*what, self.buf_mut(store, *target)?, source)
+            }
+        }
+    }
+
+    fn run_backward(&self, launch: &Launch, store: &Store, exec: &mut Exec) -> Result<()> {
+        let Kernel::Backward { op, inputs, output, extras, d_output, d_inputs, scratch } = &launch.kernel else {
+            return Ok(());
+        };
+        let kept = |&(spec, buffer): &(Spec, Option<BufferId>)| -> Result<Buf> {
+            Ok(Buf::new(spec, buffer.map(|buffer| self.place(store, buffer)).transpose()?))
+        };
+        let mut inputs_at = [kept(output)?; MAX_INPUTS];
+        for (slot, input) in inputs_at.iter_mut().zip(inputs) {
+            *slot = kept(input)?;
+        }
+        let mut grads_at = [const { None::<Grad> }; MAX_INPUTS];
+        for (slot, grad) in grads_at.iter_mut().zip(d_inputs) {
+            if let Some((mode, buffer)) = *grad {
+                *slot = Some(Grad { mode, buf: self.buf_mut(store, buffer)? });
+            }
+        }
+        let extras_at = self.bufs(store, extras)?;
+        op.backward(
+            exec,
+            Backward {
+                inputs: head(&inputs_at, inputs.len()),
+                output: kept(output)?,
+                extras: head(&extras_at, extras.len()),
+                d_output: self.buf(store, *d_output)?,
+                d_inputs: head_mut(&mut grads_at, d_inputs.len()),
+                scratch: self.buf_mut(store, *scratch)?,
+            },
+        )
+    }
+
+    fn bufs<'s>(&self, store: &'s Store, buffers: &[BufferId]) -> Result<[Buf<'s>; MAX_INPUTS]> {
+        let mut at = [Buf::new(Spec::new(crate::DType::U8, &[])?, None); MAX_INPUTS];
+        for (slot, &buffer) in at.iter_mut().zip(buffers) {
+            *slot = self.buf(store, buffer)?;
+        }
+        Ok(at)
+    }
+
+    /// The buffers, then placeholders (never handed out) made of `filler`.
+    fn bufs_mut<'s>(
+        &self,
+        store: &'s Store,
+        buffers: &[BufferId],
+        filler: BufferId,
+    ) -> Result<[BufMut<'s>; MAX_INPUTS]> {
+        let place = self.place(store, filler)?;
+        let spec = self.buffers[filler].spec;
+        let mut at = std::array::from_fn(|_| BufMut::new(spec, place));
+        for (slot, &buffer) in at.iter_mut().zip(buffers) {
+            *slot = self.buf_mut(store, buffer)?;
+        }
+        Ok(at)
+    }
+
+    fn poison(&self, launch: &Launch, store: &mut Store) -> Result<()> {
+        let device = store.device().clone();
+        for &buffer in &launch.born {
+            if let Location::Arena(offset) = self.locations[buffer] {
+                let end = offset + self.buffers[buffer].spec.bytes();
+                device.memory().fill(store.arena_mut(), offset..end, POISON)?;
+                device.memory().fill(store.arena_mut(), end..end + GUARD, CANARY)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_canaries(&self, launch: &Launch, store: &Store) -> Result<()> {
+        for &buffer in &launch.dying {
+            if let Location::Arena(offset) = self.locations[buffer] {
+                let mut guard = [0; GUARD];
+                let end = offset + self.buffers[buffer].spec.bytes();
+                store.device().memory().read(store.arena(), end, &mut guard)?;
+                if guard.iter().any(|&byte| byte != CANARY) {
+                    return Err(Error::new(&launch.path, "a kernel wrote beyond a buffer (found when its life ended)")
+                        .with("buffer", self.buffers[buffer].spec)
+                        .help("look at the launches that write it: run `vitrum plan`"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn head<T>(slots: &[T; MAX_INPUTS], count: usize) -> &[T] {
+    slots.get(..count).unwrap_or(slots)
+}
+
+fn head_mut<T>(slots: &mut [T; MAX_INPUTS], count: usize) -> &mut [T] {
+    slots.split_at_mut(count.min(MAX_INPUTS)).0
+}
