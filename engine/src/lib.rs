@@ -4,6 +4,7 @@ pub mod check;
 pub mod device;
 pub mod dtype;
 pub mod error;
+pub mod fs;
 pub mod op;
 pub mod plan;
 pub mod profile;
