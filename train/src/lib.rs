@@ -1,3 +1,4 @@
 //! Vitrum: train.
 
 pub mod eval;
+pub mod nullspace;

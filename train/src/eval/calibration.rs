@@ -55,7 +55,7 @@ impl Bin {
 }
 
 impl Calibration {
-    /// Calibration of logits [n, k] (row-major) for labels [n].
+    /// Calibration of logits `[n, k]` (row-major) for labels `[n]`.
     ///
     /// # Errors
     /// See [`Scores::from_logits`].
@@ -93,7 +93,7 @@ struct Score {
 }
 
 impl Scores {
-    /// Scores of logits [n, k] (row-major) for labels [n].
+    /// Scores of logits `[n, k]` (row-major) for labels `[n]`.
     ///
     /// # Errors
     /// No samples, sizes that don't match, a label outside `0..k`, or a logit that isn't finite.
@@ -111,7 +111,7 @@ impl Scores {
         })
     }
 
-    /// Scores of probabilities [n, k] (row-major) for labels [n]: for randomised models, whose softmax outputs are averaged
+    /// Scores of probabilities `[n, k]` (row-major) for labels `[n]`: for randomised models, whose softmax outputs are averaged
     /// over draws before anything is measured.
     ///
     /// # Errors

@@ -1,0 +1,3 @@
+//! Noise that a model can't see.
+
+pub mod exact;
