@@ -1,1 +1,20 @@
-//! Vitrum: kernels.
+//! The operations of Vitrum: one folder each.
+//!
+//! | file of an op | what |
+//! |---|---|
+//! | `mod.rs` | formula and gradient, the constructor that records it, `impl Op` |
+//! | `reference.rs` | plain loops over any float: obviously right, run in f64 as the oracle and in f32 as the naive peer |
+//! | `cpu.rs` | the fast version: SIMD leaves, parallel over rows or heads |
+//! | `cases.rs` | shapes, value ranges, bench sizes; one list for tests, `vitrum selftest` and benches |
+//!
+//! Adding an op is one folder, its `pub mod` line, and its line in [`registry`].
+
+pub mod cases;
+pub mod residual;
+
+use cases::OpCases;
+
+/// Every op and update, with its cases.
+pub fn registry() -> Vec<OpCases> {
+    vec![residual::cases::cases()]
+}

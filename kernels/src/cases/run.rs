@@ -1,0 +1,169 @@
+//! Running cases: against the oracle, against differences, against themselves.
+
+use engine::check::{self, max_error};
+use engine::rng::{Philox, Stream, normal, uniform};
+use engine::{DType, Device, Error, Result, Role, Store, Tape, Tensor};
+
+use super::{Case, Fill, Input, Record};
+
+/// What the comparison of one case with its oracle found.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The case.
+    pub label: String,
+    /// Largest error over its bound, over all results: at most 1 passes.
+    pub worst: f64,
+    /// Which result that was: `output`, `d input 1`, `state 0`.
+    pub at: String,
+    /// Its largest absolute error against the f64 oracle.
+    pub error: f64,
+    /// The largest error of the naive f32 implementation there.
+    pub naive_error: f64,
+}
+
+impl Verdict {
+    /// Whether every result is within its bound.
+    pub fn passes(&self) -> bool {
+        self.worst <= 1.0
+    }
+}
+
+/// The input tensors of a case, floats in f32.
+///
+/// # Errors
+/// As [`Tensor::new`].
+pub fn tensors(case: &Case) -> Result<Vec<Tensor>> {
+    case.inputs.iter().enumerate().map(|(at, input)| tensor(&case.label, at, input)).collect()
+}
+
+fn tensor(label: &str, at: usize, input: &Input) -> Result<Tensor> {
+    let philox = Philox::new(1, u32::try_from(at).unwrap_or(0), Stream::named(label));
+    let dims = &input.dims;
+    match &input.fill {
+        Fill::Normal(scale) => Tensor::from_fn(dims, |i| scale * normal(philox.bits(0, i))),
+        Fill::Uniform(low, high) => Tensor::from_fn(dims, |i| low + (high - low) * uniform(philox.bits(0, i))),
+        Fill::Exactly(values) => Tensor::new(dims, values),
+        Fill::Labels(classes) => Tensor::from_fn(dims, |i| philox.below(0, i, *classes).cast_signed()),
+        Fill::Ids => Tensor::from_fn(dims, |i| u32::try_from(3 * i + 5).unwrap_or(u32::MAX)),
+        Fill::RandomState(step) => Tensor::new(dims, &Philox::state(7, *step)),
+        Fill::Probabilities => {
+            let mut tensor = Tensor::from_fn(dims, |i| 0.05 + uniform(philox.bits(0, i)))?;
+            let classes = tensor.spec().shape.last().max(1);
+            for row in tensor.values_mut::<f32>()?.chunks_exact_mut(classes) {
+                let sum: f32 = row.iter().sum();
+                row.iter_mut().for_each(|p| *p /= sum);
+            }
+            Ok(tensor)
+        }
+    }
+}
+
+fn widen(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+    tensors
+        .iter()
+        .map(|tensor| if tensor.spec().dtype == DType::F32 { tensor.cast::<f64>() } else { Ok(tensor.clone()) })
+        .collect()
+}
+
+/// The gradient of the output that a case is checked with: random normal.
+fn cotangent(case: &Case, device: &Device, inputs: &[Tensor]) -> Result<Option<Tensor>> {
+    let Record::Op(record, _) = &case.record else { return Ok(None) };
+    let output = check::evaluate(device, record.as_ref(), inputs, &[], None)?.output;
+    Ok(Some(check::random::<f32>(output.dims(), 3, &case.label)?))
+}
+
+/// Runs a case on a device: for an op its output and gradients, for an update its states after.
+fn run(case: &Case, device: &Device, inputs: &[Tensor], cotangent: Option<&Tensor>) -> Result<Vec<Tensor>> {
+    match &case.record {
+        Record::Op(record, wanted) => {
+            let outcome = check::evaluate(device, record.as_ref(), inputs, wanted, cotangent)?;
+            Ok([outcome.output].into_iter().chain(outcome.gradients).collect())
+        }
+        Record::Update(record, states) => {
+            let mut store = Store::new(device.clone())?;
+            let vars = (0..).zip(inputs).map(|(at, tensor)| store.constant(&format!("{at}"), Role::Data, tensor));
+            let vars = vars.collect::<Result<Vec<_>>>()?;
+            let (states, rest) = vars.split_at(*states);
+            let mut tape = Tape::new();
+            let values = rest.iter().map(|&var| tape.var(&store, var)).collect::<Result<Vec<_>>>()?;
+            record(&mut tape, &store, states, &values)?;
+            tape.plan_with(&mut store, &[], true)?.replay(&mut store)?;
+            states.iter().map(|&var| store.read(var)).collect()
+        }
+    }
+}
+
+/// Compares a case in f32 on a device with its f64 oracle.
+///
+/// The bound is twice the largest error of the naive f32 implementation, plus four units in the last place of the largest
+/// reference value, so that a naive result that happens to be exact does not demand exactness.
+///
+/// # Errors
+/// Those of recording, of the device and of the references.
+pub fn check(case: &Case, device: &Device) -> Result<Verdict> {
+    let inputs = tensors(case)?;
+    let cotangent = cotangent(case, device, &inputs)?;
+    let actual = run(case, device, &inputs, cotangent.as_ref())?;
+    let naive = (case.naive)(&inputs, cotangent.as_ref())?;
+    let wide = cotangent.as_ref().map(|tensor| tensor.cast::<f64>()).transpose()?;
+    let expected = (case.oracle)(&widen(&inputs)?, wide.as_ref())?;
+    if actual.len() != expected.len() || naive.len() != expected.len() {
+        return Err(Error::new(&case.label, "the references give another number of results than the op")
+            .with("op", actual.len())
+            .with("naive", naive.len())
+            .with("oracle", expected.len()));
+    }
+    let mut verdict =
+        Verdict { label: case.label.clone(), worst: -1.0, at: String::new(), error: 0.0, naive_error: 0.0 };
+    for (index, ((actual, naive), expected)) in actual.iter().zip(&naive).zip(&expected).enumerate() {
+        let expected = expected.to_f64();
+        let error = max_error(&actual.to_f64(), &expected);
+        let naive_error = max_error(&naive.to_f64(), &expected);
+        let largest =
+            expected.iter().filter(|value| value.is_finite()).fold(0.0_f64, |most, value| most.max(value.abs()));
+        let bound = 2.0 * naive_error + 4.0 * f64::from(f32::EPSILON) * largest;
+        let ratio = if error == 0.0 { 0.0 } else { error / bound.max(f64::MIN_POSITIVE) };
+        if ratio > verdict.worst || ratio.is_nan() {
+            let at = result_name(case, index);
+            verdict = Verdict {
+                worst: if ratio.is_nan() { f64::INFINITY } else { ratio },
+                at,
+                error,
+                naive_error,
+                ..verdict
+            };
+        }
+    }
+    Ok(verdict)
+}
+
+fn result_name(case: &Case, index: usize) -> String {
+    match &case.record {
+        Record::Op(..) if index == 0 => "output".to_owned(),
+        Record::Op(_, wanted) => format!("d input {}", wanted.get(index - 1).copied().unwrap_or(usize::MAX)),
+        Record::Update(..) => format!("state {index}"),
+    }
+}
+
+/// Relative error of an op's analytic gradient against central differences, in f64 (see [`check::gradient_error`]).
+///
+/// # Errors
+/// Those of recording and of the device.
+pub fn gradient_error(case: &Case, device: &Device) -> Result<f64> {
+    match &case.record {
+        Record::Op(record, wanted) if case.differentiable => {
+            check::gradient_error(device, record.as_ref(), &widen(&tensors(case)?)?, wanted, 2, 11)
+        }
+        Record::Op(..) | Record::Update(..) => Ok(0.0),
+    }
+}
+
+/// Whether a case gives the same bits on two devices (or twice on one).
+///
+/// # Errors
+/// Those of recording and of the devices.
+pub fn reproducible(case: &Case, one: &Device, other: &Device) -> Result<bool> {
+    let inputs = tensors(case)?;
+    let cotangent = cotangent(case, one, &inputs)?;
+    Ok(run(case, one, &inputs, cotangent.as_ref())? == run(case, other, &inputs, cotangent.as_ref())?)
+}
