@@ -9,6 +9,7 @@
 //!
 //! Adding an op is one folder, its `pub mod` line, and its line in [`registry`].
 
+pub mod activation;
 pub mod cases;
 pub mod residual;
 
