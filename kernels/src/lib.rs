@@ -10,7 +10,9 @@
 //! Adding an op is one folder, its `pub mod` line, and its line in [`registry`].
 
 pub mod activation;
+pub mod attention;
 pub mod cases;
+pub mod common;
 pub mod residual;
 
 use cases::OpCases;

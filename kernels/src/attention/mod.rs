@@ -1,0 +1,3 @@
+//! Multi-head self-attention.
+
+pub mod cpu;
