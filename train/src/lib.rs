@@ -1,4 +1,5 @@
 //! Vitrum: train.
 
+pub mod data;
 pub mod eval;
 pub mod nullspace;
