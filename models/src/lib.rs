@@ -3,5 +3,8 @@
 pub mod config;
 pub mod registry;
 pub mod stochastic;
+pub mod tensor_file;
+pub mod weights;
 
 pub use config::{Activation, Distribution, Normalisation, Pool, Sharing, Stochastic, StochasticLayer, VitConfig};
+pub use weights::{Layout, LoadOptions, Loaded, load, save};
