@@ -13,11 +13,13 @@ pub mod activation;
 pub mod attention;
 pub mod cases;
 pub mod common;
+pub mod linear;
+pub mod patch_embed;
 pub mod residual;
 
 use cases::OpCases;
 
 /// Every op and update, with its cases.
 pub fn registry() -> Vec<OpCases> {
-    vec![residual::cases::cases()]
+    vec![attention::cases::cases(), linear::cases::cases(), patch_embed::cases::cases(), residual::cases::cases()]
 }
