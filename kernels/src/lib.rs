@@ -14,12 +14,21 @@ pub mod attention;
 pub mod cases;
 pub mod common;
 pub mod linear;
+pub mod normalise;
 pub mod patch_embed;
 pub mod residual;
+pub mod tokens;
 
 use cases::OpCases;
 
 /// Every op and update, with its cases.
 pub fn registry() -> Vec<OpCases> {
-    vec![attention::cases::cases(), linear::cases::cases(), patch_embed::cases::cases(), residual::cases::cases()]
+    vec![
+        attention::cases::cases(),
+        linear::cases::cases(),
+        normalise::cases::cases(),
+        patch_embed::cases::cases(),
+        residual::cases::cases(),
+        tokens::cases::cases(),
+    ]
 }

@@ -4,8 +4,14 @@
 //! - [`math`]: exponential, GELU, tanh and fixed-order reductions that such loops vectorise.
 //! - [`parallel`]: disjoint blocks and scratch handed to threads, without allocation.
 //! - [`gemm`]: the packed matrix product with its fused prologue and epilogue.
+//! - [`grad`]: writing and adding gradients.
+//! - [`random`]: draws from Philox by law, and the random state that ops take as an input.
+//! - [`specs`]: checks that ops make of their inputs.
 
 pub mod gemm;
+pub mod grad;
 pub mod math;
 pub mod parallel;
+pub mod random;
 pub mod simd;
+pub mod specs;

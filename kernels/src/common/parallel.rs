@@ -37,6 +37,11 @@ pub fn for_each(chunks: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
+/// Rows of `width` elements that make a chunk of cheap work: at least one, some 16,384 elements.
+pub fn rows_per_block(width: usize) -> usize {
+    (16_384 / width.max(1)).max(1)
+}
+
 fn fork(runners: usize, run: &(impl Fn() + Sync)) {
     if runners <= 1 {
         return run();
