@@ -130,8 +130,8 @@ pub fn for_each_block<S: Split>(parts: S, work: impl Fn(usize, S::Part) + Sync) 
     for_each(parts.parts(), |i| work(i, unsafe { parts.part(i) }));
 }
 
-/// As [`for_each_block`], and each running thread has `per_thread` elements of `scratch` for itself (with whatever an
-/// earlier part left there). Uses as many threads as `scratch` has room for; ask for `per_thread * threads()`.
+/// As [`for_each_block`], and each running thread has `per_thread` elements of `scratch` for itself, as
+/// [`for_each_with`] says.
 ///
 /// # Errors
 /// `scratch` has no room for one thread.
@@ -141,25 +141,38 @@ pub fn for_each_block_with<S: Split, T: Send>(
     per_thread: usize,
     work: impl Fn(usize, S::Part, &mut [T]) + Sync,
 ) -> Result<()> {
+    // SAFETY: `for_each_with` hands out each number below `parts` exactly once.
+    for_each_with(parts.parts(), scratch, per_thread, |i, scratch| work(i, unsafe { parts.part(i) }, scratch))
+}
+
+/// As [`for_each`], and each running thread has `per_thread` elements of `scratch` for itself (with whatever an earlier
+/// chunk left there). Uses as many threads as `scratch` has room for; ask for `per_thread * threads()`.
+///
+/// # Errors
+/// `scratch` has no room for one thread.
+pub fn for_each_with<T: Send>(
+    chunks: usize,
+    scratch: &mut [T],
+    per_thread: usize,
+    work: impl Fn(usize, &mut [T]) + Sync,
+) -> Result<()> {
     if scratch.len() < per_thread {
         return Err(Error::new("parallel", "scratch too small for one thread")
             .with("elements", scratch.len())
             .with("needed per thread", per_thread));
     }
-    let count = parts.parts();
-    let room = if per_thread == 0 { usize::MAX } else { scratch.len() / per_thread };
+    let room = scratch.len().checked_div(per_thread).unwrap_or(usize::MAX);
     let next = AtomicUsize::new(0);
     let run = |scratch: &mut [T]| {
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
+            if i >= chunks {
                 return;
             }
-            // SAFETY: the counter hands out each number below `count` exactly once.
-            work(i, unsafe { parts.part(i) }, scratch);
+            work(i, scratch);
         }
     };
-    fork_with(threads().min(count).min(room), scratch, per_thread, &run);
+    fork_with(threads().min(chunks).min(room), scratch, per_thread, &run);
     Ok(())
 }
 

@@ -11,7 +11,19 @@
 
 use engine::{Error, Result};
 
-use super::math::{self, Float};
+use super::math::Float;
+use crate::activation::Activation;
+
+mod drive;
+mod finish;
+mod lanes;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use drive::{gemm, gemm_scratch};
+pub use tile::{Kernel, Panel, Tiles};
 
 /// A matrix in a slice: element (i, j) lies at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -72,18 +84,6 @@ impl<'a, T> MatMut<'a, T> {
     }
 }
 
-/// What is applied to each element of alpha A B + bias.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    /// The identity.
-    #[default]
-    None,
-    /// max(x, 0); NaN stays NaN.
-    Relu,
-    /// x Phi(x), with erf.
-    Gelu,
-}
-
 /// What happens to alpha A B (m x n) before it is written, in this order:
 ///
 /// z = alpha A B + bias; z = act(z) (act'(z) stored in `derivative`); z *= col_factor; z *= factor; z += residual.
@@ -91,7 +91,7 @@ pub struct Epilogue<'a, T> {
     /// One term per column: `[n]`.
     pub bias: Option<&'a [T]>,
     /// Applied after the bias.
-    pub activation: Activation,
+    pub activation: Option<Activation>,
     /// Where act'(z) goes: `[m, n]`. The backward pass then multiplies by it (`Gemm::a_factor`) and evaluates no GELU'.
     pub derivative: Option<MatMut<'a, T>>,
     /// One factor per column (LayerScale): `[n]`.
@@ -104,21 +104,14 @@ pub struct Epilogue<'a, T> {
 
 impl<T> Default for Epilogue<'_, T> {
     fn default() -> Self {
-        Self {
-            bias: None,
-            activation: Activation::None,
-            derivative: None,
-            col_factor: None,
-            factor: None,
-            residual: None,
-        }
+        Self { bias: None, activation: None, derivative: None, col_factor: None, factor: None, residual: None }
     }
 }
 
 impl<T> Epilogue<'_, T> {
     fn is_empty(&self) -> bool {
         self.bias.is_none()
-            && self.activation == Activation::None
+            && self.activation.is_none()
             && self.derivative.is_none()
             && self.col_factor.is_none()
             && self.factor.is_none()
@@ -144,6 +137,9 @@ impl<T> Epilogue<'_, T> {
                 mat.check(name, m, n)?;
             }
         }
+        if self.derivative.is_some() && self.activation.is_none() {
+            return Err(Error::new("gemm", "derivative asked for without an activation"));
+        }
         self.derivative.as_ref().map_or(Ok(()), |d| d.check("derivative", m, n))
     }
 }
@@ -166,7 +162,7 @@ pub struct Gemm<'a, T> {
     pub c: MatMut<'a, T>,
     /// Factor of the product.
     pub alpha: T,
-    /// Adds to C instead of overwriting it (after the epilogue).
+    /// Adds to C instead of overwriting it. Not together with an epilogue.
     pub accumulate: bool,
     /// Multiplies A element by element; `[m, k]` with the strides of `a`.
     pub a_factor: Option<&'a [T]>,
@@ -211,67 +207,10 @@ impl<'a, T: Float> Gemm<'a, T> {
                 .with("rows", self.m)
                 .with("elements", sums.len()));
         }
+        if self.accumulate && !self.epilogue.is_empty() {
+            return Err(Error::new("gemm", "accumulate doesn't go with an epilogue")
+                .help("give C as the epilogue's residual and another C to write, or drop one of the two"));
+        }
         self.epilogue.check(self.m, self.n)
     }
 }
-
-/// Elements of scratch that [`gemm`] needs for C `[m, n]` and inner size `k` on at most `threads` threads.
-pub fn gemm_scratch<T: Float>(m: usize, n: usize, k: usize, threads: usize) -> usize {
-    let _ = (m, n, k, threads);
-    0
-}
-
-/// Computes `product` on the current pool's threads; allocates nothing. See [`Gemm`].
-///
-/// # Errors
-/// A slice is shorter than its shape, or `scratch` than [`gemm_scratch`] says.
-pub fn gemm<T: Float>(product: Gemm<'_, T>, scratch: &mut [T]) -> Result<()> {
-    product.check()?;
-    let _ = scratch;
-    naive(product);
-    Ok(())
-}
-
-fn naive<T: Float>(mut product: Gemm<'_, T>) {
-    let Gemm { m, n, k, a, b, alpha, .. } = product;
-    let at = |i: usize, p: usize| {
-        let offset = i * a.row_stride + p * a.col_stride;
-        product.a_factor.map_or(a.data[offset], |f| a.data[offset] * f[offset])
-    };
-    for i in 0..m {
-        for j in 0..n {
-            let mut acc = T::ZERO;
-            for p in 0..k {
-                acc += at(i, p) * b.data[p * b.row_stride + j * b.col_stride];
-            }
-            let z = finish(&mut product.epilogue, alpha * acc, i, j);
-            let c = &mut product.c.data[i * product.c.row_stride + j];
-            *c = if product.accumulate { *c + z } else { z };
-        }
-        if let Some(sums) = &mut product.a_row_sums {
-            let sum: T = (0..k).map(|p| at(i, p)).sum();
-            sums[i] = if product.accumulate_sums { sums[i] + sum } else { sum };
-        }
-    }
-}
-
-fn finish<T: Float>(epilogue: &mut Epilogue<'_, T>, mut z: T, i: usize, j: usize) -> T {
-    z += epilogue.bias.map_or(T::ZERO, |bias| bias[j]);
-    let (value, slope) = match epilogue.activation {
-        Activation::None => (z, T::ONE),
-        Activation::Relu => (if z < T::ZERO { T::ZERO } else { z }, if z > T::ZERO { T::ONE } else { T::ZERO }),
-        Activation::Gelu => math::gelu_both(z),
-    };
-    if let Some(derivative) = &mut epilogue.derivative {
-        derivative.data[i * derivative.row_stride + j] = slope;
-    }
-    z = value;
-    z = epilogue.col_factor.map_or(z, |f| z * f[j]);
-    z = epilogue.factor.map_or(z, |f| z * f.data[i * f.row_stride + j]);
-    epilogue.residual.map_or(z, |r| z + r.data[i * r.row_stride + j])
-}
-
-/// Element types that have product kernels.
-pub trait Tiles {}
-impl Tiles for f32 {}
-impl Tiles for f64 {}
