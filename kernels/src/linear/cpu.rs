@@ -3,8 +3,7 @@
 use engine::{Backward, Forward, Inputs, Mode, Result, Scratch, Spec};
 
 use super::{Linear, Sizes};
-use crate::activation::Activation;
-use crate::common::gemm::{self, Epilogue, Gemm, Mat, MatMut, gemm, gemm_scratch};
+use crate::common::gemm::{Epilogue, Gemm, Mat, MatMut, gemm, gemm_scratch};
 use crate::common::math::Float;
 
 pub(super) fn scratch(inputs: &[Spec], wanted: Inputs, workers: usize) -> Scratch {
@@ -25,13 +24,8 @@ pub(super) fn forward<T: Float>(op: &Linear, mut io: Forward) -> Result<()> {
         Some(extra) => Some(MatMut::rows(extra.host::<T>()?, n)),
         None => None,
     };
-    let activation = match op.activation {
-        None => gemm::Activation::None,
-        Some(Activation::Gelu) => gemm::Activation::Gelu,
-        Some(Activation::Relu) => gemm::Activation::Relu,
-    };
     let (a, b) = (Mat::rows(x.host::<T>()?, k), Mat::rows(weight.host::<T>()?, k).transposed());
-    let epilogue = Epilogue { bias, activation, derivative, ..Epilogue::default() };
+    let epilogue = Epilogue { bias, activation: op.activation, derivative, ..Epilogue::default() };
     let c = MatMut::rows(io.output.host::<T>()?, n);
     gemm(Gemm { epilogue, ..Gemm::new(m, n, k, a, b, c) }, io.scratch.scratch())
 }
