@@ -1,6 +1,8 @@
 //! Vision Transformers: configurations, weights in and out, adaptation to other sizes.
 
+pub mod adapt;
 pub mod config;
+pub mod init;
 pub mod registry;
 pub mod stochastic;
 pub mod tensor_file;

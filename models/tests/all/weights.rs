@@ -1,13 +1,9 @@
 //! Weights in four namings, in one piece and in shards, whole and broken.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers outside of test functions may fail the test too")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{Named, data, hugging_face, parameters, small, split_rows, torchvision, vit_pytorch, write};
+use crate::common::{Named, data, hugging_face, parameters, small, split_rows, torchvision, vit_pytorch, write};
 use engine::Tensor;
 use vitrum_models::{
     Activation, Layout, LoadOptions, Normalisation, Pool, VitConfig, load, save, tensor_file, weights,

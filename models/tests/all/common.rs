@@ -97,7 +97,10 @@ pub fn torchvision(tensors: &Named, old: bool) -> Named {
     };
     let rename_outer = |name: &str| {
         let renamed = rename(name);
-        if renamed.starts_with("norm.") { format!("encoder.ln.{}", &renamed[5..]) } else { renamed }
+        match renamed.strip_prefix("norm.") {
+            Some(rest) => format!("encoder.ln.{rest}"),
+            None => renamed,
+        }
     };
     tensors.iter().map(|(name, tensor)| (rename_outer(name), tensor.clone())).collect()
 }
@@ -117,7 +120,10 @@ pub fn vit_pytorch(config: &VitConfig, tensors: &Named, wrap: &str, patch: &str)
             .replace("pos_embed", "pos_embedding")
             .replace("patch_embed.proj", patch)
             .replace("head.", "mlp_head.1.");
-        if inner.starts_with("norm.") { format!("mlp_head.0.{}", &inner[5..]) } else { inner }
+        match inner.strip_prefix("norm.") {
+            Some(rest) => format!("mlp_head.0.{rest}"),
+            None => inner,
+        }
     };
     let columns = |tensor: &Tensor| {
         // [d, c, p, p] as [d, p p c]
