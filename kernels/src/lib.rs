@@ -13,6 +13,7 @@ pub mod activation;
 pub mod attention;
 pub mod cases;
 pub mod common;
+pub mod layer_norm;
 pub mod linear;
 pub mod normalise;
 pub mod patch_embed;
@@ -25,6 +26,7 @@ use cases::OpCases;
 pub fn registry() -> Vec<OpCases> {
     vec![
         attention::cases::cases(),
+        layer_norm::cases::cases(),
         linear::cases::cases(),
         normalise::cases::cases(),
         patch_embed::cases::cases(),
