@@ -53,8 +53,11 @@ impl<'a> View<'a> {
 
     /// One more than the highest block number.
     fn depth(&self) -> usize {
-        let prefix = self.layout.block_prefix();
-        let number = |name: &String| name.strip_prefix(prefix)?.split_once('.')?.0.parse::<usize>().ok();
+        let prefixes = self.layout.block_prefixes();
+        let number = |name: &String| {
+            let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))?;
+            rest.split_once('.')?.0.parse::<usize>().ok()
+        };
         // A wild number would list endless missing tensors: no more blocks than tensors.
         self.names
             .keys()
@@ -81,6 +84,11 @@ pub(super) fn infer(view: &View, options: &LoadOptions, assumed: &mut Vec<String
     let (channels, patch) = patch_geometry(view, &patch_weight, hints.channels)?;
 
     let class_token = view.has("cls_token");
+    let pool = if view.has("fc_norm.weight") { Pool::Mean } else { Pool::Token };
+    if pool == Pool::Token && !class_token {
+        return Err(Error::new(place, "no class token, and no fc_norm to follow mean pooling")
+            .help("models that normalise before they pool are not supported"));
+    }
     let distilled = view.has("dist_token") && (view.layout == Layout::Timm || view.has("head_dist.weight"));
     let register_tokens = if distilled { 0 } else { view.dims("reg_token").map_or(0, |dims| rows(&dims)) };
     let prefix = register_tokens.saturating_add(usize::from(class_token) + usize::from(distilled));
@@ -106,7 +114,7 @@ pub(super) fn infer(view: &View, options: &LoadOptions, assumed: &mut Vec<String
         distilled,
         register_tokens,
         no_embed_class,
-        pool: if view.has("fc_norm.weight") { Pool::Mean } else { Pool::Token },
+        pool,
         drop_path: 0.0,
         stochastic: None,
         normalisation: match (&options.normalise, hints.normalisation.as_ref()) {

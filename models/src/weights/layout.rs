@@ -85,13 +85,14 @@ impl Layout {
         texts.into_iter().map(|entry| entry.split('|').map(str::to_owned).collect()).collect()
     }
 
-    /// What the names of block `i` begin with, up to the number.
-    pub(super) fn block_prefix(self) -> &'static str {
+    /// What the names of block `i` may begin with, up to the number.
+    pub(super) fn block_prefixes(self) -> &'static [&'static str] {
         match self {
-            Self::Timm => "blocks.",
-            Self::HuggingFace => "encoder.layer.",
-            Self::Torchvision => "encoder.layers.encoder_layer_",
-            Self::VitPytorch => "transformer.layers.",
+            Self::Timm => &["blocks."],
+            // transformers 5 holds the second in memory and writes the first.
+            Self::HuggingFace => &["encoder.layer.", "layers."],
+            Self::Torchvision => &["encoder.layers.encoder_layer_"],
+            Self::VitPytorch => &["transformer.layers."],
         }
     }
 
@@ -107,7 +108,7 @@ impl Layout {
 
     /// Alternatives for block `index`; stacked names are joined by `|`.
     fn block_names(self, index: &str, rest: &str) -> Vec<String> {
-        let path = format!("{}{index}", self.block_prefix());
+        let path = format!("{}{index}", self.block_prefixes().first().unwrap_or(&""));
         // weight or bias (or gamma)
         let (module, kind) = rest.rsplit_once('.').unwrap_or((rest, ""));
         let one = |name: &str| vec![format!("{path}.{name}.{kind}")];
@@ -117,15 +118,7 @@ impl Layout {
                 vec![format!("{path}.{module}.gamma"), format!("{path}.gamma_{number}")]
             }
             (Self::Timm, _) => vec![format!("{path}.{rest}")],
-            (Self::HuggingFace, "norm1") => one("layernorm_before"),
-            (Self::HuggingFace, "norm2") => one("layernorm_after"),
-            (Self::HuggingFace, "attn.qkv") => {
-                let parts = ["query", "key", "value"].map(|part| format!("{path}.attention.attention.{part}.{kind}"));
-                vec![parts.join("|")]
-            }
-            (Self::HuggingFace, "attn.proj") => one("attention.output.dense"),
-            (Self::HuggingFace, "mlp.fc1") => one("intermediate.dense"),
-            (Self::HuggingFace, "mlp.fc2") => one("output.dense"),
+            (Self::HuggingFace, _) => hugging_face_block(index, module, kind),
             (Self::Torchvision, "norm1") => one("ln_1"),
             (Self::Torchvision, "norm2") => one("ln_2"),
             (Self::Torchvision, "attn.qkv") => vec![format!("{path}.self_attention.in_proj_{kind}")],
@@ -176,6 +169,27 @@ impl Layout {
             _ => Vec::new(),
         }
     }
+}
+
+/// Hugging Face's names in block `index`: those of its files, then those of transformers 5 in memory.
+fn hugging_face_block(index: &str, module: &str, kind: &str) -> Vec<String> {
+    let (file, memory): (&[&str], &[&str]) = match module {
+        "norm1" => (&["layernorm_before"], &["layernorm_before"]),
+        "norm2" => (&["layernorm_after"], &["layernorm_after"]),
+        "attn.qkv" => (
+            &["attention.attention.query", "attention.attention.key", "attention.attention.value"],
+            &["attention.q_proj", "attention.k_proj", "attention.v_proj"],
+        ),
+        "attn.proj" => (&["attention.output.dense"], &["attention.o_proj"]),
+        "mlp.fc1" => (&["intermediate.dense"], &["mlp.fc1"]),
+        "mlp.fc2" => (&["output.dense"], &["mlp.fc2"]),
+        _ => return Vec::new(),
+    };
+    let prefixes = Layout::HuggingFace.block_prefixes();
+    let stack = |(prefix, parts): (&&str, &[&str])| {
+        parts.iter().map(|part| format!("{prefix}{index}.{part}.{kind}")).collect::<Vec<_>>().join("|")
+    };
+    prefixes.iter().zip([file, memory]).map(stack).collect()
 }
 
 /// What precedes `mark` in `name`, if that is empty or ends at a dot.

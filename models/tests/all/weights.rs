@@ -65,6 +65,15 @@ fn hugging_face_files_are_read_with_and_without_prefix() {
         theirs.push((format!("{prefix}pooler.dense.weight"), Tensor::new(&[1], &[0.0_f32]).unwrap()));
         assert_eq!(through(&theirs, &tensors, &options()), (config.clone(), Layout::HuggingFace));
     }
+    // Names as transformers 5 holds them in memory.
+    let renamed = hugging_face(&tensors, "vit.").into_iter().map(|(name, tensor)| {
+        let name = name.replace("encoder.layer.", "layers.").replace("attention.output.dense", "attention.o_proj");
+        let name =
+            name.replace("attention.attention.query", "attention.q_proj").replace("intermediate.dense", "mlp.fc1");
+        let name = name.replace("attention.attention.key", "attention.k_proj").replace("output.dense", "mlp.fc2");
+        (name.replace("attention.attention.value", "attention.v_proj"), tensor)
+    });
+    assert_eq!(through(&renamed.collect(), &tensors, &options()).0, config);
     let distilled = VitConfig { distilled: true, normalisation: Normalisation::imagenet(), ..config };
     let tensors = parameters(&distilled);
     assert_eq!(through(&hugging_face(&tensors, "deit."), &tensors, &options()).0, distilled);
@@ -262,6 +271,18 @@ fn one_error_lists_everything_that_is_wrong() {
     write(&path, &many.into_iter().chain(extra).collect());
     let error = load(&path, &options()).unwrap_err().to_string();
     assert!(error.lines().count() < 26 && error.contains("and 32 more"), "{error}");
+}
+
+#[test]
+fn normalising_before_mean_pooling_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gap.safetensors");
+    let mut tensors = parameters(&VitConfig { pool: Pool::Mean, class_token: false, ..small() });
+    for (name, _) in &mut tensors {
+        *name = name.replace("fc_norm", "norm");
+    }
+    write(&path, &tensors);
+    assert!(load_error(&path).contains("fc_norm"));
 }
 
 #[test]
