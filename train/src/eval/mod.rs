@@ -1,3 +1,4 @@
 //! What a model is worth: accuracy, calibration, corruptions.
 
 pub mod calibration;
+pub mod corruption;
