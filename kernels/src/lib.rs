@@ -12,13 +12,16 @@
 pub mod activation;
 pub mod attention;
 pub mod cases;
+pub mod combine;
 pub mod common;
 pub mod layer_norm;
 pub mod linear;
 pub mod normalise;
 pub mod patch_embed;
+pub mod pool;
 pub mod residual;
 pub mod tokens;
+pub mod weighted_mean;
 
 use cases::OpCases;
 
@@ -26,11 +29,14 @@ use cases::OpCases;
 pub fn registry() -> Vec<OpCases> {
     vec![
         attention::cases::cases(),
+        combine::cases::cases(),
         layer_norm::cases::cases(),
         linear::cases::cases(),
         normalise::cases::cases(),
         patch_embed::cases::cases(),
+        pool::cases::cases(),
         residual::cases::cases(),
         tokens::cases::cases(),
+        weighted_mean::cases::cases(),
     ]
 }
