@@ -14,12 +14,15 @@ pub mod attention;
 pub mod cases;
 pub mod combine;
 pub mod common;
+pub mod drop_path;
+pub mod grad_gate;
 pub mod layer_norm;
 pub mod linear;
 pub mod normalise;
 pub mod patch_embed;
 pub mod pool;
 pub mod residual;
+pub mod stochastic_scale;
 pub mod tokens;
 pub mod weighted_mean;
 
@@ -30,12 +33,15 @@ pub fn registry() -> Vec<OpCases> {
     vec![
         attention::cases::cases(),
         combine::cases::cases(),
+        drop_path::cases::cases(),
+        grad_gate::cases::cases(),
         layer_norm::cases::cases(),
         linear::cases::cases(),
         normalise::cases::cases(),
         patch_embed::cases::cases(),
         pool::cases::cases(),
         residual::cases::cases(),
+        stochastic_scale::cases::cases(),
         tokens::cases::cases(),
         weighted_mean::cases::cases(),
     ]
