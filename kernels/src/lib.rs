@@ -22,6 +22,7 @@ pub mod normalise;
 pub mod patch_embed;
 pub mod pool;
 pub mod residual;
+pub mod stochastic_linear;
 pub mod stochastic_scale;
 pub mod tokens;
 pub mod weighted_mean;
@@ -31,6 +32,7 @@ use cases::OpCases;
 /// Every op and update, with its cases.
 pub fn registry() -> Vec<OpCases> {
     vec![
+        activation::cases::cases(),
         attention::cases::cases(),
         combine::cases::cases(),
         drop_path::cases::cases(),
@@ -41,6 +43,7 @@ pub fn registry() -> Vec<OpCases> {
         patch_embed::cases::cases(),
         pool::cases::cases(),
         residual::cases::cases(),
+        stochastic_linear::cases::cases(),
         stochastic_scale::cases::cases(),
         tokens::cases::cases(),
         weighted_mean::cases::cases(),

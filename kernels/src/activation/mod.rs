@@ -1,6 +1,16 @@
 //! Activations: GELU `x Phi(x)` with the exact normal distribution function (Hendrycks & Gimpel, 1606.08415), and ReLU.
+//!
+//! `y = act(x)`; `dx = act'(x) * dy`, with x kept. `linear` fuses the same functions; this op is what it is measured
+//! against, and what follows where something stands between the two, such as random scales.
 
-use engine::Real;
+pub mod cases;
+mod cpu;
+
+use engine::{Backward, Cost, Exec, Forward, Inputs, Keeps, Op, Real, Result, Scratch, Spec, Tape, Value, Work, real};
+
+use crate::common::specs;
+
+const NAME: &str = "activation";
 
 /// An elementwise activation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -9,6 +19,60 @@ pub enum Activation {
     Gelu,
     /// `max(x, 0)`; its gradient at 0 is 0.
     Relu,
+}
+
+/// Records an activation of every element of `x`.
+///
+/// # Errors
+/// `x` is not of a float type, or empty.
+pub fn activation(tape: &mut Tape, x: Value, activation: Activation) -> Result<Value> {
+    tape.record(activation, &[x])
+}
+
+impl Op for Activation {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn output(&self, inputs: &[Spec]) -> Result<Spec> {
+        let [x] = specs::take(NAME, inputs)?;
+        specs::float(NAME, "x", x)?;
+        Ok(x)
+    }
+
+    fn differentiable(&self, _inputs: &[Spec]) -> Inputs {
+        Inputs::of(&[0])
+    }
+
+    fn keeps(&self, _inputs: &[Spec], _wanted: Inputs) -> Result<Keeps> {
+        Ok(Keeps { inputs: Inputs::of(&[0]), ..Keeps::default() })
+    }
+
+    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _workers: usize) -> Scratch {
+        Scratch::default()
+    }
+
+    fn cost(&self, inputs: &[Spec], _wanted: Inputs) -> Cost {
+        let (count, bytes) = specs::size(inputs, 0);
+        // An exponential, a division and two polynomials for GELU, as computed in `common::math`.
+        let (value, slope) = match self {
+            Self::Gelu => (50, 53),
+            Self::Relu => (1, 1),
+        };
+        Cost { forward: Work::new(value * count, 2 * bytes), backward: Work::new(slope * count, 3 * bytes) }
+    }
+
+    fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
+        match exec {
+            Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(*self, io)),
+        }
+    }
+
+    fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
+        match exec {
+            Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(*self, io)),
+        }
+    }
 }
 
 impl Activation {
