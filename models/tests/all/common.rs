@@ -1,6 +1,6 @@
 //! Small models with distinct values everywhere, and their files in the namings of others.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use engine::Tensor;
 use engine::rng::{Philox, Stream};
@@ -140,16 +140,4 @@ pub fn vit_pytorch(config: &VitConfig, tensors: &Named, wrap: &str, patch: &str)
         if name.ends_with("proj.weight") && tensor.dims().len() == 4 { columns(tensor) } else { tensor.clone() }
     };
     tensors.iter().map(|(name, tensor)| (rename(name), convert(name, tensor))).collect()
-}
-
-/// Real data, or none with a loud line.
-pub fn data(file: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let root = std::env::var_os("VITRUM_DATA").map_or(beside, PathBuf::from);
-    let path = root.join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("SKIPPED: {} is absent; set VITRUM_DATA to the folder that holds {file}", path.display());
-    None
 }

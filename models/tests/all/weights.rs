@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::common::{Named, data, hugging_face, parameters, small, split_rows, torchvision, vit_pytorch, write};
+use crate::common::{Named, hugging_face, parameters, small, split_rows, torchvision, vit_pytorch, write};
 use engine::Tensor;
 use vitrum_models::{
     Activation, Layout, LoadOptions, Normalisation, Pool, VitConfig, load, save, tensor_file, weights,
 };
+use vitrum_tests::real_data;
 
 fn options() -> LoadOptions {
     LoadOptions::default()
@@ -126,7 +127,7 @@ fn vit_pytorch_files_are_read_and_their_patches_reordered() {
 
 #[test]
 fn the_real_mnist_transformer_is_read() {
-    let Some(path) = data("vit-mnist/model.safetensors") else { return };
+    let Some(path) = real_data("vit-mnist/model.safetensors") else { return };
     let options = LoadOptions {
         activation: Some(Activation::Relu),
         normalise: Some("0.1307/0.3081".to_owned()),

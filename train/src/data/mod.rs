@@ -16,8 +16,6 @@ mod shapes;
 mod synthetic;
 
 #[cfg(test)]
-pub(crate) mod fixtures;
-#[cfg(test)]
 mod real_data_tests;
 
 use std::fmt;

@@ -1,6 +1,7 @@
-//! Readers against the real files; see `fixtures::real_data` for where they are looked for.
+//! Readers against the real files; see `vitrum_tests::real_data` for where they are looked for.
 
-use super::fixtures::real_data;
+use vitrum_tests::real_data;
+
 use super::*;
 
 fn open_at(folder: &Path, split: Split, options: &Options) -> Dataset {

@@ -273,17 +273,11 @@ fn over(sum: f64, count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::path::PathBuf;
 
     use proptest::prelude::*;
+    use vitrum_tests::real_data;
 
     use super::*;
-
-    /// `VITRUM_DATA`, or `shared/data` beside the repository.
-    fn data() -> PathBuf {
-        let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-        std::env::var_os("VITRUM_DATA").map_or_else(beside, PathBuf::from)
-    }
 
     /// An .npy file of little-endian f32 in C order: its shape and values.
     fn npy(path: &std::path::Path) -> (Vec<usize>, Vec<f32>) {
@@ -300,12 +294,11 @@ mod tests {
 
     #[test]
     fn equals_the_published_figures_of_a_real_model() {
-        let data = data();
-        let (logits, labels) = (data.join("vit-mnist/test_logits.npy"), data.join("mnist/t10k-labels-idx1-ubyte.gz"));
-        if !logits.exists() || !labels.exists() {
-            println!("SKIPPED: {} needs vit-mnist and mnist; set VITRUM_DATA", data.display());
+        let (Some(logits), Some(labels)) =
+            (real_data("vit-mnist/test_logits.npy"), real_data("mnist/t10k-labels-idx1-ubyte.gz"))
+        else {
             return;
-        }
+        };
         let (dims, logits) = npy(&logits);
         assert_eq!(dims, [10_000, 10]);
         let mut raw = Vec::new();
