@@ -251,6 +251,18 @@ impl Store {
         self.groups.iter().filter(|group| group.role == role).map(|group| group.slab.bytes()).sum()
     }
 
+    /// Where each variable of a group begins in its flat view, in elements, with its name and spec.
+    ///
+    /// # Errors
+    /// The group belongs to another store.
+    pub fn elements(&self, group: Group) -> Result<Vec<(&str, usize, Spec)>> {
+        let entries = &self.data(group)?.entries;
+        Ok(entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.offset / entry.spec.dtype.size(), entry.spec))
+            .collect())
+    }
+
     /// Byte offsets and specs of a group's variables, and its flat spec.
     pub(crate) fn layout(&self, group: Group) -> Result<(Vec<(usize, Spec)>, Spec)> {
         let data = self.data(group)?;

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use engine::{Error, Result};
+use engine::{Error, Result, Tape, Value};
+use kernels::stochastic_linear::{self, Entries, Matrix, Mean};
+use kernels::stochastic_scale;
 use serde::{Deserialize, Serialize};
 
 /// What the random draw does to the MLP's hidden values, between the first linear layer and the activation.
@@ -134,6 +136,51 @@ mod tests {
         assert!((1.0 / (1.0 + variance) - 0.75).abs() < 1e-6);
         for bad in ["", "c05", "a5", "a+5", "a", "é05"] {
             assert!(bad.parse::<Stochastic>().is_err(), "{bad}");
+        }
+    }
+}
+
+/// Records the configured stochastic layer on hidden values [b, n, h], drawing from `stream` under `state` (u32 [4]) and
+/// sample `ids` (u32 [b]).
+///
+/// A random matrix has the identity as its mean, so that the mean network is the network without the layer; its entries
+/// have the configured distribution's deviation over the root of the width. Bernoulli becomes random signs: two points of
+/// equal weight are what a symmetric entry of given variance has in common with it.
+///
+/// # Errors
+/// The values, state or ids do not fit.
+pub fn layer(
+    tape: &mut Tape,
+    x: Value,
+    stochastic: &Stochastic,
+    state: Value,
+    ids: Value,
+    stream: &str,
+) -> Result<Value> {
+    let sharing = match stochastic.sharing {
+        Sharing::Batch => stochastic_scale::Sharing::Batch,
+        Sharing::PerImage => stochastic_scale::Sharing::PerImage,
+        Sharing::PerToken => stochastic_scale::Sharing::PerToken,
+    };
+    match stochastic.layer {
+        StochasticLayer::Scale => {
+            let distribution = match stochastic.distribution {
+                Distribution::Uniform { half_width } => stochastic_scale::Distribution::Uniform { half_width },
+                Distribution::Normal { std } => stochastic_scale::Distribution::Normal { std },
+                Distribution::Bernoulli { variance } => stochastic_scale::Distribution::Bernoulli { variance },
+            };
+            stochastic_scale::stochastic_scale(tape, x, state, ids, distribution, sharing, stream)
+        }
+        StochasticLayer::Linear => {
+            let entries = match stochastic.distribution {
+                Distribution::Uniform { .. } => Entries::Uniform,
+                Distribution::Normal { .. } => Entries::Normal,
+                Distribution::Bernoulli { .. } => Entries::Sign,
+            };
+            let width = tape.spec(x)?.shape.last();
+            let sigma = stochastic.distribution.std();
+            let matrix = Matrix { width, entries, mean: Mean::Identity, sigma, sharing };
+            stochastic_linear::stochastic_linear(tape, x, state, ids, matrix, stream)
         }
     }
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::{Buf, BufMut, Builtin, Memory, Place, Slab};
 use crate::dtype::{Element, Real};
 use crate::error::{Error, Result};
@@ -220,15 +222,23 @@ fn builtin_in<T: Real>(what: Builtin, mut target: BufMut, source: Option<Buf>) -
     match (what, source) {
         (Builtin::Ones, _) => target.fill(T::ONE),
         (Builtin::Zeros, _) => target.fill(T::ZERO),
-        (Builtin::Copy, Some(source)) => target.copy_from_slice(source),
-        (Builtin::Add, Some(source)) => {
+        (Builtin::Copy, Some(source)) => {
+            each_block(target, source, |target, source| target.copy_from_slice(source));
+        }
+        (Builtin::Add, Some(source)) => each_block(target, source, |target, source| {
             for (target, &source) in target.iter_mut().zip(source) {
                 *target += source;
             }
-        }
+        }),
         (Builtin::Copy | Builtin::Add, None) => {
             return Err(Error::new("builtin", "copy and add need a source"));
         }
     }
     Ok(())
+}
+
+/// Runs `work` on blocks of both slices, on all threads.
+fn each_block<T: Real>(target: &mut [T], source: &[T], work: impl Fn(&mut [T], &[T]) + Sync) {
+    const BLOCK: usize = 1 << 15;
+    target.par_chunks_mut(BLOCK).zip(source.par_chunks(BLOCK)).for_each(|(target, source)| work(target, source));
 }

@@ -29,6 +29,7 @@ pub(super) fn lower(tape: &Tape, store: &Store, keep: &[Value]) -> Result<Progra
         buffers: Vec::new(),
         values: HashMap::new(),
         extras: HashMap::new(),
+        forwards: HashMap::new(),
         updated: Vec::new(),
         gradient_bytes: 0,
     };
@@ -131,8 +132,10 @@ struct Lowering<'t> {
     values: HashMap<Value, BufferId>,
     /// Extras of an op's forward launch, where a backward pass follows.
     extras: HashMap<Value, Vec<BufferId>>,
-    /// Variables that updates have written so far.
-    updated: Vec<Var>,
+    /// Number of each op's forward launch.
+    forwards: HashMap<Value, usize>,
+    /// Variables that updates have written so far, and the number of the launch.
+    updated: Vec<(Var, usize)>,
     gradient_bytes: usize,
 }
 
@@ -165,7 +168,8 @@ impl Lowering<'_> {
                     let scratch = self.scratch(scratch)?;
                     let kernel = Kernel::Update { update: Arc::clone(update), state: state_buffers, inputs, scratch };
                     self.launch(path.clone(), Phase::Update, kernel, work);
-                    self.updated.extend(state);
+                    let at = self.launches.len();
+                    self.updated.extend(state.iter().map(|&var| (var, at)));
                 }
             }
         }
@@ -189,6 +193,7 @@ impl Lowering<'_> {
         let work = op.cost(&specs, union).forward;
         self.values.insert(value, output);
         self.extras.insert(value, extras.clone());
+        self.forwards.insert(value, self.launches.len());
         let kernel = Kernel::Forward { op: Arc::clone(op), inputs: buffers, output, extras, scratch };
         self.launch(node.path.clone(), Phase::Forward, kernel, work);
         Ok(())
@@ -304,7 +309,7 @@ impl Lowering<'_> {
             let work = op.cost(&specs, launched).backward;
             let kernel = Kernel::Backward {
                 op: Arc::clone(op),
-                inputs: self.kept_inputs(&keeps, inputs, &specs, path)?,
+                inputs: self.kept_inputs(&keeps, value, inputs, &specs)?,
                 output: (tape.nodes[value.0].spec, if keeps.output { Some(self.value(value)?) } else { None }),
                 extras: self.extras.get(&value).cloned().unwrap_or_default(),
                 d_output,
@@ -319,12 +324,14 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn kept_inputs(&mut self, keeps: &Keeps, inputs: &[Value], specs: &[Spec], path: &str) -> Result<Vec<Kept>> {
+    fn kept_inputs(&mut self, keeps: &Keeps, op: Value, inputs: &[Value], specs: &[Spec]) -> Result<Vec<Kept>> {
+        let path = &self.tape.nodes[op.0].path;
+        let forward = self.forwards.get(&op).copied().unwrap_or(0);
         let mut kept = Vec::new();
         for (position, (&input, &spec)) in inputs.iter().zip(specs).enumerate() {
             let buffer = if keeps.inputs.has(position) {
                 if let Kind::Var(var) = self.tape.node(input)?.kind
-                    && self.updated.iter().any(|other| other.overlaps(var))
+                    && self.updated.iter().any(|&(other, at)| at > forward && other.overlaps(var))
                 {
                     return Err(Error::new(path, "the backward pass would read a variable after an update changed it")
                         .with("variable", self.store.name(var))
