@@ -158,6 +158,16 @@ impl Store {
         Var { group: group.0, entry: None }
     }
 
+    /// The elements of its group's flat vector that a variable takes up.
+    ///
+    /// # Errors
+    /// It belongs to another store.
+    pub fn window(&self, var: Var) -> Result<std::ops::Range<usize>> {
+        let (offset, spec) = self.locate(var)?;
+        let start = offset / spec.dtype.size();
+        Ok(start..start + spec.elements())
+    }
+
     /// Spec of a variable.
     ///
     /// # Errors
@@ -362,6 +372,7 @@ mod tests {
         assert_eq!(flat.dims(), [32]);
         assert_eq!(&flat.values::<f32>().unwrap()[16..20], [1.0, 2.0, 3.0, 4.0]);
         assert!(flat.values::<f32>().unwrap()[..16].iter().all(|&value| value == 0.0));
+        assert_eq!((store.window(b).unwrap(), store.window(store.flat(group)).unwrap()), (16..20, 0..32));
         assert!(store.write_values(b, &[1.0_f32]).is_err());
         assert_eq!(store.name(b), "params/b");
     }

@@ -10,18 +10,31 @@
 //! Adding an op is one folder, its `pub mod` line, and its line in [`registry`].
 
 pub mod activation;
+pub mod adamw;
+pub mod advance;
 pub mod attention;
 pub mod cases;
 pub mod combine;
 pub mod common;
+pub mod correct;
+pub mod cross_entropy;
+pub mod dlr;
 pub mod drop_path;
+pub mod ema;
+pub mod global_norm;
 pub mod grad_gate;
+pub mod keep_best;
+pub mod kl_divergence;
 pub mod layer_norm;
 pub mod linear;
+pub mod margin;
+pub mod mse;
 pub mod normalise;
 pub mod patch_embed;
 pub mod pool;
 pub mod residual;
+pub mod sgd;
+pub mod softmax_distance;
 pub mod stochastic_linear;
 pub mod stochastic_scale;
 pub mod tokens;
@@ -33,16 +46,29 @@ use cases::OpCases;
 pub fn registry() -> Vec<OpCases> {
     vec![
         activation::cases::cases(),
+        adamw::cases::cases(),
+        advance::cases::cases(),
         attention::cases::cases(),
         combine::cases::cases(),
+        correct::cases::cases(),
+        cross_entropy::cases::cases(),
+        dlr::cases::cases(),
         drop_path::cases::cases(),
+        ema::cases::cases(),
+        global_norm::cases::cases(),
         grad_gate::cases::cases(),
+        keep_best::cases::cases(),
+        kl_divergence::cases::cases(),
         layer_norm::cases::cases(),
         linear::cases::cases(),
+        margin::cases::cases(),
+        mse::cases::cases(),
         normalise::cases::cases(),
         patch_embed::cases::cases(),
         pool::cases::cases(),
         residual::cases::cases(),
+        sgd::cases::cases(),
+        softmax_distance::cases::cases(),
         stochastic_linear::cases::cases(),
         stochastic_scale::cases::cases(),
         tokens::cases::cases(),

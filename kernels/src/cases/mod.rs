@@ -35,6 +35,11 @@ pub enum Fill {
     RandomState(u32),
     /// The given floats.
     Exactly(Vec<f32>),
+    /// Rows in random order whose values differ by at least 3/4 of the given gap and lie within 1/4 of its multiples:
+    /// for ops that select, so that no order changes where differences are taken.
+    Separated(f32),
+    /// The given u32 words.
+    Words(Vec<u32>),
 }
 
 /// One input of a case.
@@ -55,9 +60,11 @@ impl Input {
     /// Float, i32 or u32, from the fill; floats are f32 (and f64 in oracles).
     pub fn dtype(&self) -> DType {
         match self.fill {
-            Fill::Normal(_) | Fill::Uniform(..) | Fill::Probabilities | Fill::Exactly(_) => DType::F32,
+            Fill::Normal(_) | Fill::Uniform(..) | Fill::Probabilities | Fill::Exactly(_) | Fill::Separated(_) => {
+                DType::F32
+            }
             Fill::Labels(_) => DType::I32,
-            Fill::Ids | Fill::RandomState(_) => DType::U32,
+            Fill::Ids | Fill::RandomState(_) | Fill::Words(_) => DType::U32,
         }
     }
 }

@@ -46,6 +46,8 @@ fn tensor(label: &str, at: usize, input: &Input) -> Result<Tensor> {
         Fill::Labels(classes) => Tensor::from_fn(dims, |i| philox.below(0, i, *classes).cast_signed()),
         Fill::Ids => Tensor::from_fn(dims, |i| u32::try_from(3 * i + 5).unwrap_or(u32::MAX)),
         Fill::RandomState(step) => Tensor::new(dims, &Philox::state(7, *step)),
+        Fill::Words(words) => Tensor::new(dims, words),
+        Fill::Separated(gap) => separated(dims, *gap, philox),
         Fill::Probabilities => {
             let mut tensor = Tensor::from_fn(dims, |i| 0.05 + uniform(philox.bits(0, i)))?;
             let classes = tensor.spec().shape.last().max(1);
@@ -56,6 +58,19 @@ fn tensor(label: &str, at: usize, input: &Input) -> Result<Tensor> {
             Ok(tensor)
         }
     }
+}
+
+fn separated(dims: &[usize], gap: f32, philox: Philox) -> Result<Tensor> {
+    let mut tensor = Tensor::zeros(engine::Spec::new(DType::F32, dims)?);
+    let width = tensor.spec().shape.last().max(1);
+    for (row, values) in tensor.values_mut::<f32>()?.chunks_mut(width).enumerate() {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by_key(|&column| philox.bits(0, row * width + column));
+        for (rank, column) in (-1_i16..).zip(order) {
+            values[column] = gap * (f32::from(rank) + 0.25 * philox.uniform(1, row * width + column));
+        }
+    }
+    Ok(tensor)
 }
 
 fn widen(tensors: &[Tensor]) -> Result<Vec<Tensor>> {

@@ -7,11 +7,18 @@
 //! - [`grad`]: writing and adding gradients.
 //! - [`random`]: draws from Philox by law, and the random state that ops take as an input.
 //! - [`specs`]: checks that ops make of their inputs.
+//! - [`flat`], [`decay`]: flat vectors of parameters, weight decay by position.
+//! - [`rows`]: log-softmax and sums of one row, gradients row by row.
+//! - [`labels`]: class labels.
 
+pub mod decay;
+pub(crate) mod flat;
 pub mod gemm;
 pub mod grad;
+pub(crate) mod labels;
 pub mod math;
 pub mod parallel;
 pub mod random;
+pub(crate) mod rows;
 pub mod simd;
 pub mod specs;
