@@ -2,7 +2,8 @@
 //!
 //! A record is the label (CIFAR-100: coarse, then fine) and 3 x 32 x 32 bytes, planes in the order red, green, blue.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use engine::{Error, Result};
@@ -101,13 +102,14 @@ fn read(file: &Path, layout: &Layout, records: usize, pixels: &mut Vec<u8>, labe
             .with("found bytes", found)
             .help("unpack the archive again; a file holds exactly this many records")
     };
-    let found = fs::metadata(file).map_err(|error| Error::io(file, "read", &error))?.len();
-    if found != expected as u64 {
-        return Err(wrong_size(found));
-    }
-    let bytes = fs::read(file).map_err(|error| Error::io(file, "read", &error))?;
+    let fail = |error: std::io::Error| Error::io(file, "read", &error);
+    let opened = File::open(file).map_err(fail)?;
+    let length = opened.metadata().map_err(fail)?.len();
+    let mut bytes = Vec::with_capacity(expected + 1);
+    // One byte more than expected shows a file that is too long without reading all of it.
+    opened.take(expected as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() != expected {
-        return Err(wrong_size(bytes.len() as u64));
+        return Err(wrong_size(length));
     }
     for (index, record_bytes) in bytes.chunks_exact(record).enumerate() {
         let (header, image) = record_bytes.split_at(layout.label_bytes);
