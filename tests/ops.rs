@@ -1,7 +1,7 @@
 //! Every op's cases against the f64 oracle, against differences, and against themselves on another thread count.
 
 use engine::Device;
-use kernels::cases::{Draw, check, gradient_error, reproducible};
+use kernels::cases::{Draw, check, gradient_error, reproducible, wide_error};
 use proptest::prelude::*;
 
 #[test]
@@ -12,6 +12,17 @@ fn every_case_is_within_twice_the_naive_error() {
         for case in &op.cases {
             let verdict = check(case, &device).unwrap();
             assert!(verdict.passes(), "{}: {verdict:?}", op.name);
+        }
+    }
+}
+
+#[test]
+fn every_case_in_f64_agrees_with_its_oracle() {
+    let device = Device::cpu(Some(2)).unwrap();
+    for op in kernels::registry() {
+        for case in &op.cases {
+            let error = wide_error(case, &device).unwrap();
+            assert!(error < 1e-12, "{}: {}: relative error {error:e}", op.name, case.label);
         }
     }
 }

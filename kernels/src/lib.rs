@@ -25,13 +25,17 @@ pub mod global_norm;
 pub mod grad_gate;
 pub mod keep_best;
 pub mod kl_divergence;
+pub mod l2_step;
 pub mod layer_norm;
 pub mod linear;
+pub mod linf_step;
 pub mod margin;
 pub mod mse;
 pub mod normalise;
 pub mod patch_embed;
+pub mod patch_mask;
 pub mod pool;
+pub mod random_start;
 pub mod residual;
 pub mod sgd;
 pub mod softmax_distance;
@@ -59,13 +63,17 @@ pub fn registry() -> Vec<OpCases> {
         grad_gate::cases::cases(),
         keep_best::cases::cases(),
         kl_divergence::cases::cases(),
+        l2_step::cases::cases(),
         layer_norm::cases::cases(),
         linear::cases::cases(),
+        linf_step::cases::cases(),
         margin::cases::cases(),
         mse::cases::cases(),
         normalise::cases::cases(),
         patch_embed::cases::cases(),
+        patch_mask::cases::cases(),
         pool::cases::cases(),
+        random_start::cases::cases(),
         residual::cases::cases(),
         sgd::cases::cases(),
         softmax_distance::cases::cases(),

@@ -152,6 +152,29 @@ pub fn check(case: &Case, device: &Device) -> Result<Verdict> {
     Ok(verdict)
 }
 
+/// Largest error of a case run in f64 against its f64 oracle, relative to the largest reference value of each result (or
+/// 1, if that is smaller).
+///
+/// # Errors
+/// Those of recording, of the device and of the oracle; another number of results.
+pub fn wide_error(case: &Case, device: &Device) -> Result<f64> {
+    let inputs = tensors(case)?;
+    let cotangent = cotangent(case, device, &inputs)?.map(|tensor| tensor.cast::<f64>()).transpose()?;
+    let wide = widen(&inputs)?;
+    let actual = run(case, device, &wide, cotangent.as_ref())?;
+    let expected = (case.oracle)(&wide, cotangent.as_ref())?;
+    if actual.len() != expected.len() {
+        return Err(Error::new(&case.label, "the oracle gives another number of results than the op"));
+    }
+    let errors = actual.iter().zip(&expected).map(|(actual, expected)| {
+        let expected = expected.to_f64();
+        let finite = expected.iter().filter(|value| value.is_finite());
+        let largest = finite.fold(1.0_f64, |most, value| most.max(value.abs()));
+        max_error(&actual.to_f64(), &expected) / largest
+    });
+    Ok(errors.fold(0.0, f64::max))
+}
+
 fn result_name(case: &Case, index: usize) -> String {
     match &case.record {
         Record::Op(..) if index == 0 => "output".to_owned(),

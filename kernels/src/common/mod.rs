@@ -8,9 +8,11 @@
 //! - [`random`]: draws from Philox by law, and the random state that ops take as an input.
 //! - [`specs`]: checks that ops make of their inputs.
 //! - [`flat`], [`decay`]: flat vectors of parameters, weight decay by position.
+//! - [`attack`]: operands and walk of attack steps.
 //! - [`rows`]: log-softmax and sums of one row, gradients row by row.
 //! - [`labels`]: class labels.
 
+pub mod attack;
 pub mod decay;
 pub(crate) mod flat;
 pub mod gemm;
