@@ -1,6 +1,7 @@
 //! Vitrum: train.
 
 pub mod data;
+pub mod eps;
 pub mod eval;
 pub mod nullspace;
 pub mod report;

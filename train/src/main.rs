@@ -1,2 +1,7 @@
-//! The vitrum binary.
-fn main() {}
+//! `vitrum`: attack, finetune and measure Vision Transformers. `vitrum --help` lists what it does.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

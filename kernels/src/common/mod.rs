@@ -11,6 +11,7 @@
 //! - [`attack`]: operands and walk of attack steps.
 //! - [`rows`]: log-softmax and sums of one row, gradients row by row.
 //! - [`labels`]: class labels.
+//! - [`peak`]: the machine's measured ceilings, for benches.
 
 pub mod attack;
 pub mod decay;
@@ -20,6 +21,7 @@ pub mod grad;
 pub(crate) mod labels;
 pub mod math;
 pub mod parallel;
+pub mod peak;
 pub mod random;
 pub(crate) mod rows;
 pub mod simd;

@@ -1,0 +1,72 @@
+//! The command line: one file per subcommand.
+//!
+//! Exit status: 0 done, 1 a check that was asked for failed (`selftest`), 2 bad input or a failed run; the message is on
+//! standard error. Outputs are tried before the work starts, and written atomically.
+
+mod bench;
+mod common;
+mod devices;
+mod screen;
+mod selftest;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use engine::Result;
+
+use common::Common;
+
+/// Attack, finetune and measure Vision Transformers.
+///
+/// Reads pretrained ViT and DeiT weights from safetensors files in timm, Hugging Face, torchvision or vit-pytorch naming.
+#[derive(Parser)]
+#[command(name = "vitrum", version, after_help = EXAMPLE, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "\
+Example:
+  vitrum selftest                     checks every operation on this machine
+  vitrum predict --help               shows an example of each subcommand so";
+
+#[derive(Subcommand)]
+enum Command {
+    Devices(devices::Args),
+    Selftest(selftest::Args),
+    Bench(bench::Args),
+}
+
+impl Command {
+    fn run(&self, common: &Common) -> Result<ExitCode> {
+        let done = |()| ExitCode::SUCCESS;
+        match self {
+            Self::Devices(args) => args.run(common).map(done),
+            Self::Selftest(args) => args.run(common),
+            Self::Bench(args) => args.run(common).map(done),
+        }
+    }
+}
+
+/// Parses the arguments, runs what they ask for, and reports errors.
+pub fn main() -> ExitCode {
+    // clap itself ends the process on `--help` (status 0) and on arguments that it can't read (status 2).
+    let cli = Cli::parse();
+    cli.command.run(&cli.common).unwrap_or_else(|error| {
+        screen::note(format_args!("error: {error}"));
+        ExitCode::from(2)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_agree_with_one_another() {
+        super::Cli::command().debug_assert();
+    }
+}
