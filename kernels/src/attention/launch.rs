@@ -15,10 +15,9 @@ pub(super) fn scratch(op: &Attention, inputs: &[Spec], workers: usize) -> Scratc
 
 fn scratch_of<T: Float>(op: &Attention, inputs: &[Spec], workers: usize) -> Scratch {
     let sizes = op.sizes(inputs);
-    let bytes = inputs.first().map_or(0, Spec::bytes);
     Scratch {
         forward: size_of::<T>() * (cpu::forward_scratch::<T>(sizes, workers) + rows(sizes)),
-        backward: size_of::<T>() * cpu::backward_scratch::<T>(sizes, workers) + bytes,
+        backward: size_of::<T>() * cpu::backward_scratch::<T>(sizes, workers),
     }
 }
 
@@ -46,16 +45,6 @@ pub(super) fn backward<T: Float>(op: &Attention, mut io: Backward) -> Result<()>
     let lse = io.extras.first().ok_or_else(|| Error::new(NAME, "the log-sum-exp is missing"))?.host::<T>()?;
     let scratch = io.scratch.scratch::<T>();
     let Some(Some(grad)) = io.d_inputs.first_mut() else { return Ok(()) };
-    match grad.mode {
-        Mode::Write => cpu::backward(sizes, d_out, qkv, out, lse, grad.buf.host()?, scratch),
-        Mode::Add => {
-            // Packed projections have one reader in every model, so a second contribution need not be fast.
-            let (apart, scratch) = scratch.split_at_mut(qkv.len());
-            cpu::backward(sizes, d_out, qkv, out, lse, apart, scratch)?;
-            for (sum, &term) in grad.buf.host::<T>()?.iter_mut().zip(&*apart) {
-                *sum += term;
-            }
-            Ok(())
-        }
-    }
+    let accumulate = grad.mode == Mode::Add;
+    cpu::backward(sizes, d_out, qkv, out, lse, grad.buf.host()?, accumulate, scratch)
 }

@@ -10,6 +10,8 @@ pub mod cases;
 mod cpu;
 mod launch;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
 

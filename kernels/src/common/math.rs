@@ -146,10 +146,10 @@ pub fn gelu_both<T: Float>(x: T) -> (T, T) {
 /// Accumulators of a reduction: enough to hide the latency of the adds of two 512-bit ports.
 const LANES: usize = 64;
 
-/// Folds lanes pairwise: 0 with 32, 1 with 33, ..., then 0 with 16, ...
+/// Folds a power of two of lanes pairwise: 0 with N/2, 1 with N/2 + 1, ..., then 0 with N/4, ...
 #[inline(always)]
-fn fold<T: Copy>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
-    let mut half = LANES / 2;
+pub(crate) fn fold<T: Copy, const N: usize>(mut lanes: [T; N], combine: impl Fn(T, T) -> T) -> T {
+    let mut half = N / 2;
     while half > 0 {
         for i in 0..half {
             lanes[i] = combine(lanes[i], lanes[i + half]);

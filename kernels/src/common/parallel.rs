@@ -122,6 +122,25 @@ split_tuple!(A: 0, B: 1);
 split_tuple!(A: 0, B: 1, C: 2);
 split_tuple!(A: 0, B: 1, C: 2, D: 3);
 
+/// A pointer that threads share; each writes its own part of what it points to.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<T>(*mut T);
+// SAFETY: whoever dereferences the pointer keeps to its own part.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub fn new(data: &mut [T]) -> Self {
+        Self(data.as_mut_ptr())
+    }
+
+    /// `offset` elements on.
+    pub fn at(&self, offset: usize) -> *mut T {
+        self.0.wrapping_add(offset)
+    }
+}
+
 /// Calls `work(i, part i)` for each part, on all threads.
 ///
 /// `for_each_block((blocks(&mut out, 64 * d), blocks(&mut mean, 64)), |i, (out, mean)| ...)` hands out 64 rows a time.

@@ -11,7 +11,7 @@ use super::pack::{Left, Panels, Part, pack_b};
 use super::tile::{Kernel, Panel};
 use super::{Gemm, Mat};
 use crate::common::math::Float;
-use crate::common::parallel;
+use crate::common::parallel::{self, Shared};
 
 /// Deepest block of k.
 const DEPTH: usize = 192;
@@ -80,20 +80,6 @@ pub(super) fn scratch<T: Float>(kernel: &Kernel<T>, m: usize, n: usize, k: usize
     lens.max().unwrap_or(0)
 }
 
-/// A pointer that threads share; each writes its own part of what it points to.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: whoever offsets the pointer keeps to its own part.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    fn at(&self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
-    }
-}
-
 /// Computes `product` on the current pool's threads; allocates nothing. See [`Gemm`].
 ///
 /// # Errors
@@ -158,11 +144,11 @@ impl<'a, T: Float> Work<'a, T> {
             k,
             left: Left { a, factor: a_factor },
             b,
-            c: Shared(c.data.as_mut_ptr()),
+            c: Shared::new(c.data),
             c_row: c.row_stride,
             alpha,
             accumulate,
-            sums: a_row_sums.map(|sums| (Shared(sums.as_mut_ptr()), accumulate_sums)),
+            sums: a_row_sums.map(|sums| (Shared::new(sums), accumulate_sums)),
             finish,
         }
     }
@@ -182,7 +168,7 @@ impl<'a, T: Float> Work<'a, T> {
     fn pack(&mut self, depths: std::ops::Range<usize>, packed: &mut [T]) {
         let this = &*self;
         let count = this.blocking.panels.count();
-        let shared = Shared(packed.as_mut_ptr());
+        let shared = Shared::new(packed);
         let one = |i: usize| {
             let (block, span) = (depths.start + i / count, this.blocking.panels.span(i % count));
             let (start, depth) = this.depth(block);

@@ -18,11 +18,13 @@ mod drive;
 mod finish;
 mod lanes;
 mod pack;
+mod serial;
 #[cfg(test)]
 mod tests;
 mod tile;
 
 pub use drive::{gemm, gemm_scratch};
+pub(crate) use serial::{Serial, Target};
 pub use tile::{Kernel, Panel, Tiles};
 
 /// A matrix in a slice: element (i, j) lies at `i * row_stride + j * col_stride`.

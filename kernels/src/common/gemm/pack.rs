@@ -74,10 +74,11 @@ pub(super) fn pack_b<T: Float>(kernel: &Kernel<T>, b: &Mat<'_, T>, from: usize, 
     }
     for (p, to) in to[..k * width].chunks_exact_mut(width).enumerate() {
         let done = if p < blocks.0 { blocks.1 } else { 0 };
-        for (j, to) in to.iter_mut().enumerate().skip(done) {
-            *to =
-                if j < span.cols { b.data[(from + p) * b.row_stride + (span.col + j) * b.col_stride] } else { T::ZERO };
+        let (filled, padding) = to.split_at_mut(span.cols);
+        for (j, to) in filled.iter_mut().enumerate().skip(done) {
+            *to = b.data[(from + p) * b.row_stride + (span.col + j) * b.col_stride];
         }
+        padding.fill(T::ZERO);
     }
 }
 
@@ -140,38 +141,60 @@ impl<T: Float> Left<'_, T> {
 
     /// Tiles one after the other, each column by column.
     fn pack(&self, part: Part, tile_rows: usize, buffer: &mut [T]) {
-        let size = tile_rows * part.cols;
+        match (self.a.row_stride, tile_rows) {
+            (1, 8) => self.pack_columns::<8>(part, buffer),
+            (1, 4) => self.pack_columns::<4>(part, buffer),
+            _ => self.pack_elements(part, tile_rows, buffer),
+        }
+    }
+
+    /// Columns are contiguous: pieces of `R` elements.
+    fn pack_columns<const R: usize>(&self, part: Part, buffer: &mut [T]) {
+        let whole = part.rows / R;
         for p in 0..part.cols {
-            for row in (0..part.rows).step_by(tile_rows) {
-                let rows = tile_rows.min(part.rows - row);
-                let to = &mut buffer[row / tile_rows * size + p * tile_rows..][..rows];
-                if self.a.row_stride != 1 {
-                    for (i, to) in to.iter_mut().enumerate() {
-                        *to = self.at(part.row + row + i, part.col + p);
-                    }
-                    continue;
-                }
-                let start = part.row + row + (part.col + p) * self.a.col_stride;
-                let from = &self.a.data[start..start + rows];
-                match self.factor {
-                    None => to.copy_from_slice(from),
-                    Some(factor) => {
-                        for (to, (&a, &f)) in to.iter_mut().zip(from.iter().zip(&factor[start..start + rows])) {
-                            *to = a * f;
-                        }
+            let start = part.row + (part.col + p) * self.a.col_stride;
+            let from = &self.a.data[start..start + part.rows];
+            let factor = self.factor.map(|f| &f[start..start + part.rows]);
+            for tile in 0..whole {
+                let Some(to) = buffer[(tile * part.cols + p) * R..].first_chunk_mut::<R>() else { return };
+                let Some(from) = from[tile * R..].first_chunk::<R>() else { return };
+                *to = *from;
+                if let Some(factor) = factor.and_then(|f| f[tile * R..].first_chunk::<R>()) {
+                    for (to, &f) in to.iter_mut().zip(factor) {
+                        *to = *to * f;
                     }
                 }
+            }
+            for i in whole * R..part.rows {
+                buffer[(whole * part.cols + p) * R + i % R] = factor.map_or(from[i], |f| from[i] * f[i]);
+            }
+        }
+    }
+
+    fn pack_elements(&self, part: Part, tile_rows: usize, buffer: &mut [T]) {
+        for p in 0..part.cols {
+            for i in 0..part.rows {
+                let to = (i / tile_rows * part.cols + p) * tile_rows + i % tile_rows;
+                buffer[to] = self.at(part.row + i, part.col + p);
             }
         }
     }
 
     /// Adds the sums over a block's columns to `sums`, one per row; each block's sum is made first, column by column.
     pub(super) fn add_row_sums(&self, part: Part, sums: &mut [T]) {
-        const AT_ONCE: usize = 16;
+        const AT_ONCE: usize = 32;
         for (group, sums) in sums.chunks_mut(AT_ONCE).enumerate() {
             let row = part.row + group * AT_ONCE;
             let mut partial = [T::ZERO; AT_ONCE];
             for p in part.col..part.col + part.cols {
+                let start = row + p * self.a.col_stride;
+                let whole = self.a.data.get(start..).and_then(|a| a.first_chunk::<AT_ONCE>());
+                if let (1, Some(from), None, AT_ONCE) = (self.a.row_stride, whole, self.factor, sums.len()) {
+                    for (partial, &a) in partial.iter_mut().zip(from) {
+                        *partial += a;
+                    }
+                    continue;
+                }
                 for (i, partial) in partial[..sums.len()].iter_mut().enumerate() {
                     *partial += self.at(row + i, p);
                 }
