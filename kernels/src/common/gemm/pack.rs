@@ -99,6 +99,22 @@ pub(super) struct Part {
     pub(super) cols: usize,
 }
 
+/// Where packed tiles of A go: tile after tile, `depth` columns of `rows` elements each.
+#[derive(Clone, Copy)]
+pub(super) struct Tiled<T> {
+    pub(super) start: *mut T,
+    pub(super) rows: usize,
+    pub(super) depth: usize,
+}
+
+impl<T> Tiled<T> {
+    /// Where the kernel finds the tile that starts at `row`, a multiple of the tiles' rows.
+    pub(super) fn block(&self, row: usize) -> Block<T> {
+        let start = self.start.wrapping_add(row * self.depth).cast_const();
+        Block { start, row: 1, col: self.rows, tile: self.rows * self.depth }
+    }
+}
+
 /// A and its factor, as far as packing goes.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a, T> {
@@ -125,8 +141,9 @@ impl<T: Float> Left<'_, T> {
             let start = data[(part.row * row_stride + part.col).min(data.len())..].as_ptr();
             return Block { start, row: row_stride, col: 1, tile: tile_rows * row_stride };
         }
+        let buffer = &mut buffer[..part.rows.next_multiple_of(tile_rows) * part.cols];
         if let (1, Some(factor)) = (col_stride, self.factor) {
-            for (i, to) in buffer[..part.rows * part.cols].chunks_exact_mut(part.cols.max(1)).enumerate() {
+            for (i, to) in buffer.chunks_exact_mut(part.cols.max(1)).take(part.rows).enumerate() {
                 let start = (part.row + i) * row_stride + part.col;
                 let range = start..start + part.cols;
                 for (to, (&a, &f)) in to.iter_mut().zip(data[range.clone()].iter().zip(&factor[range])) {
@@ -135,47 +152,63 @@ impl<T: Float> Left<'_, T> {
             }
             return Block { start: buffer.as_ptr(), row: part.cols, col: 1, tile: tile_rows * part.cols };
         }
-        self.pack(part, tile_rows, buffer);
-        Block { start: buffer.as_ptr(), row: 1, col: tile_rows, tile: tile_rows * part.cols }
+        let tiled = Tiled { start: buffer.as_mut_ptr(), rows: tile_rows, depth: part.cols };
+        // SAFETY: the buffer has room for the block's tiles.
+        unsafe { self.pack(part, tiled, 0) };
+        tiled.block(0)
     }
 
-    /// Tiles one after the other, each column by column.
-    fn pack(&self, part: Part, tile_rows: usize, buffer: &mut [T]) {
-        match (self.a.row_stride, tile_rows) {
-            (1, 8) => self.pack_columns::<8>(part, buffer),
-            (1, 4) => self.pack_columns::<4>(part, buffer),
-            _ => self.pack_elements(part, tile_rows, buffer),
+    /// Packs a part into the columns of `to` from `first` on.
+    ///
+    /// # Safety
+    /// The tiles that the part's rows fill, from column `first` on, are writable and nobody else's.
+    pub(super) unsafe fn pack(&self, part: Part, to: Tiled<T>, first: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            match (self.a.row_stride, to.rows) {
+                (1, 8) => self.pack_columns::<8>(part, to, first),
+                (1, 4) => self.pack_columns::<4>(part, to, first),
+                _ => self.pack_elements(part, to, first),
+            }
         }
     }
 
     /// Columns are contiguous: pieces of `R` elements.
-    fn pack_columns<const R: usize>(&self, part: Part, buffer: &mut [T]) {
-        let whole = part.rows / R;
+    ///
+    /// # Safety
+    /// As [`pack`](Self::pack).
+    unsafe fn pack_columns<const R: usize>(&self, part: Part, to: Tiled<T>, first: usize) {
         for p in 0..part.cols {
             let start = part.row + (part.col + p) * self.a.col_stride;
-            let from = &self.a.data[start..start + part.rows];
-            let factor = self.factor.map(|f| &f[start..start + part.rows]);
-            for tile in 0..whole {
-                let Some(to) = buffer[(tile * part.cols + p) * R..].first_chunk_mut::<R>() else { return };
-                let Some(from) = from[tile * R..].first_chunk::<R>() else { return };
-                *to = *from;
-                if let Some(factor) = factor.and_then(|f| f[tile * R..].first_chunk::<R>()) {
-                    for (to, &f) in to.iter_mut().zip(factor) {
-                        *to = *to * f;
+            let (whole, rest) = self.a.data[start..start + part.rows].as_chunks::<R>();
+            let factor = self.factor.map(|f| f[start..start + part.rows].as_chunks::<R>());
+            let target = |tile: usize| to.start.wrapping_add((tile * to.depth + first + p) * R);
+            for (tile, from) in whole.iter().enumerate() {
+                let mut column = *from;
+                if let Some((factor, _)) = factor {
+                    for (column, &f) in column.iter_mut().zip(&factor[tile]) {
+                        *column = *column * f;
                     }
                 }
+                // SAFETY: the tile's column is the caller's to write.
+                unsafe { target(tile).cast::<[T; R]>().write(column) };
             }
-            for i in whole * R..part.rows {
-                buffer[(whole * part.cols + p) * R + i % R] = factor.map_or(from[i], |f| from[i] * f[i]);
+            for (i, &a) in rest.iter().enumerate() {
+                let a = factor.map_or(a, |(_, f)| a * f[i]);
+                // SAFETY: as above.
+                unsafe { target(whole.len()).add(i).write(a) };
             }
         }
     }
 
-    fn pack_elements(&self, part: Part, tile_rows: usize, buffer: &mut [T]) {
+    /// # Safety
+    /// As [`pack`](Self::pack).
+    unsafe fn pack_elements(&self, part: Part, to: Tiled<T>, first: usize) {
         for p in 0..part.cols {
             for i in 0..part.rows {
-                let to = (i / tile_rows * part.cols + p) * tile_rows + i % tile_rows;
-                buffer[to] = self.at(part.row + i, part.col + p);
+                let at = (i / to.rows * to.depth + first + p) * to.rows + i % to.rows;
+                // SAFETY: the element lies in a tile that is the caller's to write.
+                unsafe { to.start.add(at).write(self.at(part.row + i, part.col + p)) };
             }
         }
     }
@@ -187,14 +220,6 @@ impl<T: Float> Left<'_, T> {
             let row = part.row + group * AT_ONCE;
             let mut partial = [T::ZERO; AT_ONCE];
             for p in part.col..part.col + part.cols {
-                let start = row + p * self.a.col_stride;
-                let whole = self.a.data.get(start..).and_then(|a| a.first_chunk::<AT_ONCE>());
-                if let (1, Some(from), None, AT_ONCE) = (self.a.row_stride, whole, self.factor, sums.len()) {
-                    for (partial, &a) in partial.iter_mut().zip(from) {
-                        *partial += a;
-                    }
-                    continue;
-                }
                 for (i, partial) in partial[..sums.len()].iter_mut().enumerate() {
                     *partial += self.at(row + i, p);
                 }
@@ -202,6 +227,26 @@ impl<T: Float> Left<'_, T> {
             for (sum, &partial) in sums.iter_mut().zip(&partial) {
                 *sum += partial;
             }
+        }
+    }
+}
+
+/// As [`Left::add_row_sums`], in the same order, from packed tiles.
+///
+/// # Safety
+/// The block's tiles, `depth` columns deep, are readable.
+pub(super) unsafe fn add_tile_sums<T: Float, const R: usize>(block: &Block<T>, depth: usize, sums: &mut [T]) {
+    for (tile, sums) in sums.chunks_mut(R).enumerate() {
+        let mut partial = [T::ZERO; R];
+        for p in 0..depth {
+            // SAFETY: a column of a tile of the block.
+            let column = unsafe { block.start.add(tile * block.tile + p * R).cast::<[T; R]>().read() };
+            for (partial, a) in partial.iter_mut().zip(column) {
+                *partial += a;
+            }
+        }
+        for (sum, &partial) in sums.iter_mut().zip(&partial) {
+            *sum += partial;
         }
     }
 }
