@@ -65,7 +65,7 @@ impl<T: Float> Blocking<T> {
         let rows = dims.n.div_ceil(dims.n.div_ceil(ROWS).max(1));
         let stride = dims.n.next_multiple_of(WIDTH);
         // Rows a multiple of 1 KiB apart would share a few sets of the first-level cache when read by columns.
-        let stride = if stride * size_of::<T>() % 1024 == 0 { stride + WIDTH } else { stride };
+        let stride = if (stride * size_of::<T>()).is_multiple_of(1024) { stride + WIDTH } else { stride };
         Self { serial: Serial::new(), dims, rows, stride, scale: T::ONE / T::from_usize(dims.d).sqrt() }
     }
 

@@ -55,7 +55,7 @@ impl Float for f32 {
         let a = self.abs();
         let s = self * self;
         let p = -5.704_988_7e-3_f32;
-        let p = p.mul_add(s, 2.063_908_9e-2);
+        let p = p.mul_add(s, 2.063_909e-2);
         let p = p.mul_add(s, -5.373_971_6e-2);
         let p = p.mul_add(s, 1.333_144_2e-1);
         let p = p.mul_add(s, -3.333_328e-1);
@@ -78,7 +78,7 @@ impl Float for f32 {
         let p = p.mul_add(t, 0.343_895_72);
         let p = p.mul_add(t, -0.036_357_376);
         let p = p.mul_add(t, 0.124_468_81);
-        let p = p.mul_add(t, 0.095_038_364);
+        let p = p.mul_add(t, 0.095_038_36);
         let p = p.mul_add(t, 0.100_048_61);
         let q = e * (t * p);
         let cdf = if self < 0.0 { q } else { 1.0 - q };
@@ -207,4 +207,96 @@ pub fn max<T: Float>(x: &[T]) -> T {
         *lane = larger(*lane, x);
     }
     fold(lanes, larger)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Distance in units of the last place of the f32 nearest to `want`.
+    fn ulps(got: f32, want: f64) -> f64 {
+        let exponent = want.abs().max(f64::from(f32::MIN_POSITIVE)).log2().floor();
+        (f64::from(got) - want).abs() / (exponent - 23.0).exp2()
+    }
+
+    /// Every 997th float of a range, both ends included.
+    fn floats(from: f32, to: f32) -> impl Iterator<Item = f32> {
+        let ordered = |x: f32| {
+            let bits = i64::from(x.to_bits() & 0x7fff_ffff);
+            if x.is_sign_negative() { -bits } else { bits }
+        };
+        let back = |i: i64| {
+            let magnitude = f32::from_bits(u32::try_from(i.abs()).unwrap());
+            if i < 0 { -magnitude } else { magnitude }
+        };
+        (ordered(from)..ordered(to)).step_by(997).map(back).chain([to])
+    }
+
+    #[test]
+    fn exp_is_within_two_ulps() {
+        let worst = floats(-87.3, 88.72).map(|x| ulps(exp(x), f64::from(x).exp())).fold(0.0, f64::max);
+        assert!(worst <= 2.0, "{worst} ulp");
+    }
+
+    #[test]
+    fn exp_at_the_edges() {
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(-88.0_f32), 0.0);
+        assert_eq!(exp(0.0_f32), 1.0);
+        assert_eq!(exp(-0.0_f32), 1.0);
+        assert_eq!(exp(88.8_f32), f32::INFINITY);
+        assert_eq!(exp(f32::INFINITY), f32::INFINITY);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn tanh_is_within_three_ulps() {
+        let worst = floats(-20.0, 20.0).map(|x| ulps(tanh(x), f64::from(x).tanh())).fold(0.0, f64::max);
+        assert!(worst <= 3.0, "{worst} ulp");
+        assert_eq!((tanh(f32::INFINITY), tanh(f32::NEG_INFINITY)), (1.0, -1.0));
+        assert!(tanh(f32::NAN).is_nan());
+    }
+
+    /// Largest absolute error of a function of f32 against one of f64.
+    fn worst(got: impl Fn(f32) -> f32, want: impl Fn(f64) -> f64) -> f64 {
+        floats(-12.0, 12.0).map(|x| (f64::from(got(x)) - want(f64::from(x))).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn gelu_is_no_worse_than_twice_the_naive_one() {
+        use crate::activation::Activation::Gelu;
+        let naive = worst(|x| Gelu.value(x), |x| Gelu.value(x));
+        let ours = worst(gelu, |x| Gelu.value(x));
+        assert!(ours <= 2.0 * naive, "{ours:e}, naive {naive:e}");
+        let naive = worst(|x| Gelu.slope(x), |x| Gelu.slope(x));
+        let ours = worst(gelu_derivative, |x| Gelu.slope(x));
+        assert!(ours <= 2.0 * naive, "derivative {ours:e}, naive {naive:e}");
+        assert!(gelu(f32::NAN).is_nan() && gelu_derivative(f32::NAN).is_nan());
+        assert_eq!(gelu_both(0.3_f32), (gelu(0.3), gelu_derivative(0.3)));
+    }
+
+    #[test]
+    fn tails_of_gelu_keep_their_relative_accuracy() {
+        // The naive formula cancels to 0 below -5.6; Phi(-6) = 9.8659e-10 (tables).
+        assert!((gelu(-6.0_f32) / -5.919_526e-9 - 1.0).abs() < 1e-5, "{}", gelu(-6.0_f32));
+    }
+
+    proptest! {
+        #[test]
+        fn reductions_match_plain_ones(x in prop::collection::vec(-1.0_f64..1.0, 0..300)) {
+            let y: Vec<f64> = x.iter().map(|x| 0.5 - x * x).collect();
+            prop_assert!((sum(&x) - x.iter().sum::<f64>()).abs() < 1e-12);
+            prop_assert!((dot(&x, &y) - x.iter().zip(&y).map(|(x, y)| x * y).sum::<f64>()).abs() < 1e-12);
+            prop_assert_eq!(max(&x), x.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        }
+    }
+
+    #[test]
+    fn reductions_carry_or_skip_nan() {
+        let x = [1.0_f32, f32::NAN, 3.0];
+        assert!(sum(&x).is_nan() && dot(&x, &x).is_nan());
+        assert_eq!(max(&x), 3.0);
+    }
 }

@@ -187,7 +187,7 @@ impl<T: Float> Left<'_, T> {
                 let mut column = *from;
                 if let Some((factor, _)) = factor {
                     for (column, &f) in column.iter_mut().zip(&factor[tile]) {
-                        *column = *column * f;
+                        *column *= f;
                     }
                 }
                 // SAFETY: the tile's column is the caller's to write.
