@@ -1,7 +1,7 @@
 //! Every op's cases against the f64 oracle, against differences, and against themselves on another thread count.
 
 use engine::Device;
-use kernels::cases::{Draw, check, gradient_error, reproducible, wide_error};
+use kernels::cases::{Draw, adding_error, check, gradient_error, reproducible, wide_error};
 use proptest::prelude::*;
 
 #[test]
@@ -22,6 +22,17 @@ fn every_case_in_f64_agrees_with_its_oracle() {
     for op in kernels::registry() {
         for case in &op.cases {
             let error = wide_error(case, &device).unwrap();
+            assert!(error < 1e-12, "{}: {}: relative error {error:e}", op.name, case.label);
+        }
+    }
+}
+
+#[test]
+fn every_second_contribution_to_a_gradient_is_added() {
+    let device = Device::cpu(Some(2)).unwrap();
+    for op in kernels::registry() {
+        for case in &op.cases {
+            let error = adding_error(case, &device).unwrap();
             assert!(error < 1e-12, "{}: {}: relative error {error:e}", op.name, case.label);
         }
     }

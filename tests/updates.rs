@@ -1,5 +1,7 @@
 //! What optimizers and attack steps promise beyond one step's arithmetic.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use engine::rng::Philox;
 use engine::{Device, Result, Role, Store, Tape, Tensor, Value, Var};
 use kernels::adamw::{AdamW, AdamWStep, adamw};

@@ -5,6 +5,7 @@ use engine::rng::{Philox, Stream, normal, uniform};
 use engine::{DType, Device, Error, Result, Role, Store, Tape, Tensor};
 
 use super::{Case, Fill, Input, Record};
+use crate::residual::residual;
 
 /// What the comparison of one case with its oracle found.
 #[derive(Clone, Debug)]
@@ -171,6 +172,31 @@ pub fn wide_error(case: &Case, device: &Device) -> Result<f64> {
         let finite = expected.iter().filter(|value| value.is_finite());
         let largest = finite.fold(1.0_f64, |most, value| most.max(value.abs()));
         max_error(&actual.to_f64(), &expected) / largest
+    });
+    Ok(errors.fold(0.0, f64::max))
+}
+
+/// Error of gradients that are added to: the case recorded twice and summed, against twice the gradients of one, in f64,
+/// relative to the largest gradient (or 1, if that is smaller). An op's second contribution must add to the first.
+///
+/// # Errors
+/// Those of recording and of the device.
+pub fn adding_error(case: &Case, device: &Device) -> Result<f64> {
+    let Record::Op(record, wanted) = &case.record else { return Ok(0.0) };
+    let narrow = tensors(case)?;
+    let cotangent = cotangent(case, device, &narrow)?.map(|tensor| tensor.cast::<f64>()).transpose()?;
+    let inputs = widen(&narrow)?;
+    let twice = |tape: &mut Tape, inputs: &[engine::Value]| {
+        let (first, second) = (record(tape, inputs)?, record(tape, inputs)?);
+        residual(tape, first, second, None)
+    };
+    let once = check::evaluate(device, record.as_ref(), &inputs, wanted, cotangent.as_ref())?.gradients;
+    let summed = check::evaluate(device, &twice, &inputs, wanted, cotangent.as_ref())?.gradients;
+    let errors = once.iter().zip(&summed).map(|(once, summed)| {
+        let expected: Vec<f64> = once.to_f64().iter().map(|value| 2.0 * value).collect();
+        let finite = expected.iter().filter(|value| value.is_finite());
+        let largest = finite.fold(1.0_f64, |most, value| most.max(value.abs()));
+        max_error(&summed.to_f64(), &expected) / largest
     });
     Ok(errors.fold(0.0, f64::max))
 }

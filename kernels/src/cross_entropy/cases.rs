@@ -15,6 +15,7 @@ pub fn cases() -> OpCases {
             soft(65, 17, 4.0),
             soft(5, 1000, 2.0),
             soft(2, 3, 200.0),
+            weighted(4, 7),
             switched_off(),
             labels(1, 1, 1.0, 0.0),
             labels(7, 10, 2.0, 0.1),
@@ -32,6 +33,12 @@ pub fn cases() -> OpCases {
 fn soft(b: usize, k: usize, scale: f32) -> Case {
     let inputs = vec![Input::new(&[b, k], Fill::Normal(scale)), Input::new(&[b, k], Fill::Probabilities)];
     soft_of(format!("{NAME} soft b{b} k{k} scale {scale}"), inputs)
+}
+
+/// Targets that do not sum to 1.
+fn weighted(b: usize, k: usize) -> Case {
+    let inputs = vec![Input::new(&[b, k], Fill::Normal(1.0)), Input::new(&[b, k], Fill::Uniform(0.0, 1.0))];
+    soft_of(format!("{NAME} soft b{b} k{k} targets of any sum"), inputs)
 }
 
 /// A class that nobody is asked for is switched off by a logit of -inf, as for ImageNet-A's 200 of 1000 classes.
