@@ -9,7 +9,7 @@ use crate::cases::{Case, Draw, Fill, Input, OpCases};
 pub fn cases() -> OpCases {
     OpCases {
         name: NAME,
-        cases: vec![case(1, 1), case(3, 2), case(65, 3), case(197, 10), case(2, 1000), special()],
+        cases: vec![case(1, 1), case(3, 2), case(65, 3), case(197, 10), case(2, 1000), ties(), special()],
         random: |draw: &mut Draw| case(draw.range(1, 30), draw.range(1, 9)),
         bench: vec![case(64, 1000)],
     }
@@ -21,6 +21,12 @@ fn case(b: usize, k: usize) -> Case {
         format!("{NAME} b{b} k{k}"),
         vec![Input::new(&[b, k], Fill::Normal(1.0)), Input::new(&[b], Fill::Labels(classes))],
     )
+}
+
+/// Equal logits everywhere: only class 0 is predicted, whatever the labels.
+fn ties() -> Case {
+    let inputs = vec![Input::new(&[9, 3], Fill::Exactly(vec![0.5; 27])), Input::new(&[9], Fill::Labels(3))];
+    of(format!("{NAME} ties"), inputs)
 }
 
 /// Label 0 against: a tie that it wins, one that class 1 would win, NaN elsewhere, NaN at the label, a clear win.
