@@ -131,10 +131,13 @@ fn peak() -> Option<f64> {
         return None;
     }
     let rounds = 1 << 16;
-    let best = race(0.2, &mut [&mut || {
-        // SAFETY: the feature was detected.
-        std::hint::black_box(unsafe { chains(rounds) });
-    }]);
+    let best = race(
+        0.2,
+        &mut [&mut || {
+            // SAFETY: the feature was detected.
+            std::hint::black_box(unsafe { chains(rounds) });
+        }],
+    );
     Some(rounds as f64 * 24.0 * 32.0 / best[0] / 1e9)
 }
 

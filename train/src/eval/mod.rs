@@ -1,4 +1,5 @@
 //! What a model is worth: accuracy, calibration, corruptions.
 
+pub mod accuracy;
 pub mod calibration;
 pub mod corruption;

@@ -1,0 +1,217 @@
+//! Projected gradient descent as plans (Madry et al., 1706.06083), with FGSM, margin loss, L2, restarts, expectation over
+//! transformation, and the two training-time tricks of 2210.07540: ARD and PRM (algorithm A.3 of the method notes).
+
+use engine::rng::Philox;
+use engine::{DType, Error, Plan, Result, Store, Tape, Tensor, Value, Var};
+use kernels::advance::advance;
+use kernels::combine::combine;
+use kernels::common::attack::Step;
+use kernels::cross_entropy::cross_entropy;
+use kernels::keep_best::keep_best;
+use kernels::l2_step::l2_step;
+use kernels::linf_step::linf_step;
+use kernels::margin::margin;
+use kernels::patch_mask::patch_mask;
+use kernels::random_start;
+use models::Vit;
+use models::vit::Run;
+
+use super::{AttackConfig, Norm, Objective, Start};
+use crate::inputs::Inputs;
+
+/// A planned attack on one model and one batch's variables.
+pub struct Attack {
+    config: AttackConfig,
+    start: Plan,
+    step: Plan,
+    /// Scores the perturbation and keeps the best per sample; only with restarts.
+    choose: Option<Choose>,
+    inputs: Inputs,
+    random: Var,
+    keep: Var,
+}
+
+struct Choose {
+    plan: Plan,
+    best: Var,
+    score: Var,
+}
+
+/// Variables that the plans of one attack share.
+#[derive(Clone, Copy)]
+struct Vars {
+    random: Var,
+    eps: Var,
+    alpha: Var,
+    keep: Var,
+}
+
+impl Attack {
+    /// Plans an attack on `model` for batches in `inputs`. The result is left in `inputs.delta`.
+    ///
+    /// # Errors
+    /// The configuration makes no attack, or the device is out of memory.
+    pub fn new(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig) -> Result<Self> {
+        config.validate()?;
+        let vars = Vars {
+            random: store.data_var("attack.random", DType::U32, &[engine::rng::STATE_WORDS])?,
+            eps: scalar(store, "attack.eps", config.eps.value())?,
+            alpha: scalar(store, "attack.alpha", config.alpha.value())?,
+            keep: scalar(store, "attack.keep", 1.0)?,
+        };
+        let start = plan_start(store, inputs, config, vars)?;
+        let step = plan_step(store, model, inputs, config, vars)?;
+        let choose = if config.restarts > 1 { Some(plan_choose(store, model, inputs, config, vars)?) } else { None };
+        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, random: vars.random, keep: vars.keep })
+    }
+
+    /// What is attacked with.
+    pub fn config(&self) -> &AttackConfig {
+        &self.config
+    }
+
+    /// The plan of one step.
+    pub fn step_plan(&self) -> &Plan {
+        &self.step
+    }
+
+    /// Attacks the batch that lies in the inputs. `keep` is the keep probability q of ARD and PRM, 1 outside training.
+    ///
+    /// Equal (seed, step) and sample ids give equal perturbations, however the samples are batched.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn run(&self, store: &mut Store, seed: u64, step: u32, keep: f32) -> Result<()> {
+        store.write_values(self.keep, &[keep])?;
+        store.write_values(self.random, &Philox::state(seed, step))?;
+        if let Some(choose) = &self.choose {
+            let low = vec![f32::NEG_INFINITY; self.inputs.batch];
+            store.write_values(choose.score, &low)?;
+        }
+        let device = store.device().clone();
+        device.run(|| {
+            for _ in 0..self.config.restarts {
+                self.start.replay(store)?;
+                for _ in 0..self.config.steps {
+                    self.step.replay(store)?;
+                }
+                if let Some(choose) = &self.choose {
+                    choose.plan.replay(store)?;
+                }
+            }
+            match &self.choose {
+                Some(choose) => {
+                    let best = store.read(choose.best)?;
+                    store.write(self.inputs.delta, &best)
+                }
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+fn scalar(store: &mut Store, name: &str, value: f64) -> Result<Var> {
+    store.constant(name, engine::Role::Data, &Tensor::new(&[1], &[value])?.cast::<f32>()?)
+}
+
+fn plan_start(store: &mut Store, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
+    let mut tape = Tape::new();
+    let origin = random_start::Origin {
+        images: tape.var(store, inputs.images)?,
+        ids: tape.var(store, inputs.ids)?,
+        eps: tape.var(store, vars.eps)?,
+        state: tape.var(store, vars.random)?,
+    };
+    let start = match (config.start, config.norm) {
+        (Start::Zero, _) => random_start::Start::Zero,
+        (Start::Random, Norm::Linf) => random_start::Start::Uniform,
+        (Start::Random, Norm::L2) => random_start::Start::L2,
+    };
+    random_start::random_start(&mut tape, store, inputs.delta, origin, start, "attack.start")?;
+    advance(&mut tape, store, &[vars.random])?;
+    tape.plan(store, &[])
+}
+
+/// The objective [b] of the model on images + delta.
+fn objective(
+    tape: &mut Tape,
+    store: &Store,
+    model: &Vit,
+    inputs: &Inputs,
+    config: &AttackConfig,
+    run: &Run,
+) -> Result<Value> {
+    let images = tape.var(store, inputs.images)?;
+    let delta = tape.var(store, inputs.delta)?;
+    let attacked = combine(tape, &[(1.0, images), (1.0, delta)])?;
+    let logits = model.forward(tape, store, attacked, run)?.logits;
+    match config.objective {
+        Objective::Ce => {
+            let targets = tape.var(store, inputs.targets)?;
+            cross_entropy(tape, logits, targets)
+        }
+        Objective::Margin => {
+            let labels = tape.var(store, inputs.labels)?;
+            margin(tape, logits, labels, None)
+        }
+    }
+}
+
+fn plan_step(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
+    let mut tape = Tape::new();
+    let random = inputs.draws(&mut tape, store, vars.random)?;
+    let keep = tape.var(store, vars.keep)?;
+    if config.prm {
+        // Before the forward pass: masked patches restart from 0, and the step below moves every patch.
+        patch_mask(&mut tape, store, inputs.delta, keep, random.state, model.config().patch, "attack.prm")?;
+    }
+    let delta = tape.var(store, inputs.delta)?;
+    let mut gradient: Option<Value> = None;
+    for draw in 0..config.eot {
+        let tag = if config.eot > 1 { format!("eot{draw}.") } else { String::new() };
+        let run = Run {
+            random: Some(random),
+            stochastic: config.stochastic,
+            gate: config.ard.then_some(keep),
+            tag: &tag,
+            ..Run::default()
+        };
+        let losses = tape.scope(format!("attack{}", tag.trim_end_matches('.')), |tape| {
+            objective(tape, store, model, inputs, config, &run)
+        })?;
+        // The gradient of the sum over samples: each sample's own, whatever the batch.
+        let one = tape.gradients(losses, &[delta])?;
+        let one = *one.first().ok_or_else(|| Error::new("attack", "no gradient"))?;
+        gradient = Some(match gradient {
+            Some(sum) => combine(&mut tape, &[(1.0, sum), (1.0, one)])?,
+            None => one,
+        });
+    }
+    let gradient = gradient.ok_or_else(|| Error::new("attack", "eot is 0"))?;
+    let step = Step {
+        delta: inputs.delta,
+        gradient,
+        images: tape.var(store, inputs.images)?,
+        eps: tape.var(store, vars.eps)?,
+        alpha: tape.var(store, vars.alpha)?,
+        active: None,
+    };
+    match config.norm {
+        Norm::Linf => linf_step(&mut tape, store, step)?,
+        Norm::L2 => l2_step(&mut tape, store, step)?,
+    }
+    advance(&mut tape, store, &[vars.random])?;
+    tape.plan(store, &[])
+}
+
+fn plan_choose(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Choose> {
+    let best = store.single("attack.best", engine::Role::Data, store.spec(inputs.delta)?)?;
+    let score = store.data_var("attack.score", DType::F32, &[inputs.batch])?;
+    let mut tape = Tape::new();
+    let random = inputs.draws(&mut tape, store, vars.random)?;
+    let run = Run { random: Some(random), stochastic: config.stochastic, ..Run::default() };
+    let losses = objective(&mut tape, store, model, inputs, config, &run)?;
+    let delta = tape.var(store, inputs.delta)?;
+    keep_best(&mut tape, store, best, score, delta, losses)?;
+    Ok(Choose { plan: tape.plan(store, &[])?, best, score })
+}

@@ -1,0 +1,271 @@
+//! Accuracy and calibration of a model on clean, attacked and corrupted images.
+
+use std::sync::Arc;
+
+use engine::{DType, Device, Error, Plan, Result, Store, Tape, Tensor, Value, Var};
+use kernels::combine::combine;
+use models::vit::Run;
+use models::{Vit, VitConfig};
+use serde::Serialize;
+
+use super::calibration::{Calibration, Scores};
+use super::corruption::Corruption;
+use crate::attack::{Attack, AttackConfig};
+use crate::data::loader::Samples;
+use crate::data::{Dataset, Loader};
+use crate::inputs::Inputs;
+
+/// A model ready to be evaluated.
+pub struct Evaluator {
+    store: Store,
+    model: Vit,
+    inputs: Inputs,
+    plan: Plan,
+    logits: Value,
+    features: Value,
+    random: Var,
+    draws: u32,
+    seed: u64,
+}
+
+/// What an attack did to a model.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttackReport {
+    /// Short name: `pgd20-linf`.
+    pub name: String,
+    /// All of its parameters.
+    pub config: AttackConfig,
+    /// Samples still classified correctly.
+    pub correct: usize,
+    /// Samples attacked.
+    pub total: usize,
+    /// Robust accuracy, a fraction.
+    pub accuracy: f64,
+    /// Largest absolute perturbation of any pixel, measured.
+    pub max_linf: f64,
+    /// Mean Euclidean length of the perturbations, measured.
+    pub mean_l2: f64,
+}
+
+/// Accuracy under one corruption and severity.
+#[derive(Clone, Debug, Serialize)]
+pub struct CorruptionReport {
+    /// Name: `gaussian_noise`.
+    pub name: String,
+    /// 1 to 5.
+    pub severity: u8,
+    /// Accuracy, a fraction.
+    pub accuracy: f64,
+}
+
+/// A batch after an attack.
+pub struct Attacked<'a> {
+    /// The clean batch.
+    pub samples: &'a Samples,
+    /// Attacked images [b, c, h, w].
+    pub images: &'a [f32],
+    /// Probabilities [b, classes] on them.
+    pub probabilities: &'a [f64],
+}
+
+impl Evaluator {
+    /// Plans inference for batches of `batch`. `draws` > 0 averages the softmax over so many draws of the model's stochastic
+    /// layers (2112.15111); 0 evaluates the mean network. Draws are a function of `seed`.
+    ///
+    /// # Errors
+    /// The tensors do not fit the configuration, or out of memory.
+    pub fn new(
+        device: &Device,
+        config: &VitConfig,
+        tensors: &[(String, Tensor)],
+        batch: usize,
+        draws: u32,
+        seed: u64,
+    ) -> Result<Self> {
+        if batch == 0 {
+            return Err(Error::new("evaluation", "a batch of 0 images").help("--batch 1 or more"));
+        }
+        let mut store = Store::new(device.clone())?;
+        let model = Vit::new(&mut store, "params", config.clone(), tensors, DType::F32)?;
+        let inputs = Inputs::new(&mut store, config, batch)?;
+        let random = store.data_var("eval.random", DType::U32, &[engine::rng::STATE_WORDS])?;
+        let draws = if config.stochastic.is_some() { draws } else { 0 };
+        let mut tape = Tape::new();
+        let images = tape.var(&store, inputs.images)?;
+        let delta = tape.var(&store, inputs.delta)?;
+        let x = combine(&mut tape, &[(1.0, images), (1.0, delta)])?;
+        let run =
+            Run { random: Some(inputs.draws(&mut tape, &store, random)?), stochastic: draws > 0, ..Run::default() };
+        let output = model.forward(&mut tape, &store, x, &run)?;
+        let plan = tape.plan(&mut store, &[output.logits, output.features])?;
+        let (logits, features) = (output.logits, output.features);
+        Ok(Self { store, model, inputs, plan, logits, features, random, draws, seed })
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &VitConfig {
+        self.model.config()
+    }
+
+    /// Logits [b, classes] and features [b, d] of images [b, c, h, w] in [0, 1], of one draw.
+    ///
+    /// # Errors
+    /// The images do not fit the batch.
+    pub fn predict(&mut self, images: &[f32], ids: &[u32]) -> Result<(Tensor, Tensor)> {
+        self.store.write_values(self.inputs.images, images)?;
+        self.store.write_values(self.inputs.ids, ids)?;
+        self.inputs.clear_delta(&mut self.store)?;
+        self.store.write_values(self.random, &engine::rng::Philox::state(self.seed, 0))?;
+        self.plan.replay(&mut self.store)?;
+        Ok((self.plan.read(&self.store, self.logits)?, self.plan.read(&self.store, self.features)?))
+    }
+
+    /// Probabilities [b, classes] of the images and perturbation that lie in the inputs: the mean softmax over draws.
+    fn probabilities(&mut self) -> Result<Vec<f64>> {
+        let classes = self.config().classes;
+        let mut sums = vec![0.0; self.inputs.batch * classes];
+        for draw in 0..self.draws.max(1) {
+            self.store.write_values(self.random, &engine::rng::Philox::state(self.seed, draw))?;
+            self.plan.replay(&mut self.store)?;
+            let logits = self.plan.read(&self.store, self.logits)?;
+            for (row, sums) in logits.values::<f32>()?.chunks_exact(classes).zip(sums.chunks_exact_mut(classes)) {
+                softmax(row, sums, 1.0 / f64::from(self.draws.max(1)));
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Clean accuracy and calibration.
+    ///
+    /// # Errors
+    /// The data do not fit the model, or can't be read.
+    pub fn clean(&mut self, data: &Arc<Dataset>) -> Result<Calibration> {
+        self.inputs.clear_delta(&mut self.store)?;
+        self.calibration(data, |_| Ok(()))
+    }
+
+    fn calibration(
+        &mut self,
+        data: &Arc<Dataset>,
+        mut change: impl FnMut(&mut Samples) -> Result<()>,
+    ) -> Result<Calibration> {
+        let classes = self.config().classes;
+        let (mut probabilities, mut labels) = (Vec::new(), Vec::new());
+        for batch in Loader::evaluation(Arc::clone(data), self.inputs.batch)?.start(0, 0)? {
+            let mut batch = batch?;
+            change(&mut batch)?;
+            self.inputs.write(&mut self.store, &batch)?;
+            let all = self.probabilities()?;
+            probabilities.extend(all.iter().take(batch.count * classes));
+            labels.extend(batch.labels.iter().take(batch.count));
+        }
+        Ok(Calibration::of(&Scores::from_probabilities(&probabilities, classes, &labels)?))
+    }
+
+    /// Accuracy on corrupted images: each corruption at each severity.
+    ///
+    /// # Errors
+    /// As [`Evaluator::clean`].
+    pub fn corrupted(
+        &mut self,
+        data: &Arc<Dataset>,
+        corruptions: &[Corruption],
+        severities: &[u8],
+    ) -> Result<Vec<CorruptionReport>> {
+        let dims = data.dims();
+        let volume = data.volume();
+        self.inputs.clear_delta(&mut self.store)?;
+        let mut reports = Vec::new();
+        for &corruption in corruptions {
+            for &severity in severities {
+                let seed = self.seed;
+                let calibration = self.calibration(data, |samples| {
+                    let ids = samples.ids.clone();
+                    let count = samples.count;
+                    for (image, id) in samples.images.chunks_exact_mut(volume).zip(ids).take(count) {
+                        corruption.apply(image, dims, severity, seed, id)?;
+                    }
+                    Ok(())
+                })?;
+                let accuracy = calibration.accuracy;
+                reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy });
+            }
+        }
+        Ok(reports)
+    }
+
+    /// Robust accuracy under an attack; `each` sees every attacked batch. Samples that are wrong without an attack count as
+    /// not robust.
+    ///
+    /// # Errors
+    /// As [`Evaluator::clean`], those of the attack, and those of `each`.
+    pub fn attacked(
+        &mut self,
+        data: &Arc<Dataset>,
+        config: &AttackConfig,
+        each: &mut dyn FnMut(&Attacked) -> Result<()>,
+    ) -> Result<AttackReport> {
+        let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
+        let classes = self.config().classes;
+        let volume = data.volume();
+        let (mut correct, mut total, mut max_linf, mut length) = (0, 0, 0.0_f64, 0.0);
+        for batch in Loader::evaluation(Arc::clone(data), self.inputs.batch)?.start(0, 0)? {
+            let batch = batch?;
+            self.inputs.write(&mut self.store, &batch)?;
+            self.inputs.clear_delta(&mut self.store)?;
+            let clean = right(&self.probabilities()?, &batch, classes);
+            attack.run(&mut self.store, self.seed, 0, 1.0)?;
+            let probabilities = self.probabilities()?;
+            let robust = right(&probabilities, &batch, classes);
+            correct += clean.iter().zip(robust).filter(|&(&clean, robust)| clean && robust).count();
+            total += batch.count;
+            let delta = self.store.read(self.inputs.delta)?;
+            let mut images = batch.images.clone();
+            for (image, delta) in
+                images.chunks_exact_mut(volume).zip(delta.values::<f32>()?.chunks_exact(volume)).take(batch.count)
+            {
+                let mut squares = 0.0;
+                for (pixel, &delta) in image.iter_mut().zip(delta) {
+                    *pixel += delta;
+                    max_linf = max_linf.max(f64::from(delta.abs()));
+                    squares += f64::from(delta) * f64::from(delta);
+                }
+                length += squares.sqrt();
+            }
+            each(&Attacked { samples: &batch, images: &images, probabilities: &probabilities })?;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "sample counts")]
+        let (count, right) = (total.max(1) as f64, correct as f64);
+        Ok(AttackReport {
+            name: config.name(),
+            config: config.clone(),
+            correct,
+            total,
+            accuracy: right / count,
+            max_linf,
+            mean_l2: length / count,
+        })
+    }
+}
+
+/// Which samples of a batch have their label as the most probable class.
+fn right(probabilities: &[f64], batch: &Samples, classes: usize) -> Vec<bool> {
+    let rows = probabilities.chunks_exact(classes).zip(&batch.labels).take(batch.count);
+    rows.map(|(row, &label)| usize::try_from(label).is_ok_and(|label| argmax(row) == label)).collect()
+}
+
+/// Position of the first largest value.
+pub fn argmax(row: &[f64]) -> usize {
+    let best =
+        row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (at, &p)| if p > best.1 { (at, p) } else { best });
+    best.0
+}
+
+/// Adds `weight * softmax(row)` to `sums`.
+fn softmax(row: &[f32], sums: &mut [f64], weight: f64) {
+    let most = row.iter().fold(f64::NEG_INFINITY, |most, &z| most.max(f64::from(z)));
+    let total: f64 = row.iter().map(|&z| (f64::from(z) - most).exp()).sum();
+    for (sum, &z) in sums.iter_mut().zip(row) {
+        *sum += weight * (f64::from(z) - most).exp() / total;
+    }
+}

@@ -1,0 +1,232 @@
+//! A training run as data: what TOML files and flags describe, and what a checkpoint remembers.
+
+use engine::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::attack::AttackConfig;
+use crate::data::Augment;
+use crate::nullspace::approximate::NullspaceConfig;
+
+/// How weights are updated.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Stochastic gradient descent; decay is added to the gradient, of all parameters.
+    Sgd {
+        /// Momentum.
+        momentum: f64,
+        /// Nesterov's variant.
+        #[serde(default)]
+        nesterov: bool,
+        /// Weight decay.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// AdamW (Loshchilov & Hutter, 1711.05101); decay only of tensors with two or more dimensions, as timm's.
+    Adamw {
+        /// Decay of the first moment.
+        beta1: f64,
+        /// Decay of the second moment.
+        beta2: f64,
+        /// Added to the root of the second moment.
+        eps: f64,
+        /// Decoupled weight decay.
+        weight_decay: f64,
+    },
+}
+
+impl Optimizer {
+    /// SGD of 2210.07540: momentum 0.9, weight decay 1e-4.
+    pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+    /// AdamW with PyTorch's betas and decay 0.05.
+    pub const ADAMW: Self = Self::Adamw { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05 };
+}
+
+/// How the learning rate changes over fractional epochs.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Schedule {
+    /// Not at all.
+    #[default]
+    Constant,
+    /// Linear warm-up, then half a cosine down to `min`.
+    Cosine {
+        /// Epochs of warm-up.
+        #[serde(default)]
+        warmup: f64,
+        /// Final learning rate.
+        #[serde(default)]
+        min: f64,
+    },
+    /// Multiplied by 0.1 where `before_end[i]` epochs are left: `[5, 2]` is the recipe of 2210.07540.
+    Steps {
+        /// Epochs before the end, largest first.
+        before_end: Vec<f64>,
+    },
+}
+
+impl Schedule {
+    /// Learning rate at fractional epoch `t` of `epochs`.
+    pub fn rate(&self, base: f64, t: f64, epochs: u32) -> f64 {
+        let end = f64::from(epochs);
+        match self {
+            Self::Constant => base,
+            Self::Cosine { warmup, .. } if t < *warmup => base * (t / warmup),
+            Self::Cosine { warmup, min } => {
+                let progress = ((t - warmup) / (end - warmup).max(1e-9)).clamp(0.0, 1.0);
+                min + 0.5 * (base - min) * (1.0 + (std::f64::consts::PI * progress).cos())
+            }
+            Self::Steps { before_end } => {
+                let drops = before_end.iter().filter(|&&left| t >= end - left).count();
+                base * 0.1_f64.powi(i32::try_from(drops).unwrap_or(0))
+            }
+        }
+    }
+}
+
+/// PGD adversarial training (paper 2210.07540; without ARD and PRM that of Madry et al.).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Adversarial {
+    /// The attack of each batch.
+    pub attack: AttackConfig,
+    /// Epochs over which the keep probability q of ARD and PRM rises from 0 to 1 (n_w of the paper).
+    pub warmup: f64,
+}
+
+impl Default for Adversarial {
+    fn default() -> Self {
+        Self { attack: AttackConfig { steps: 10, ard: true, prm: true, ..AttackConfig::default() }, warmup: 10.0 }
+    }
+}
+
+impl Adversarial {
+    /// Keep probability q(t) = min(1, t / n_w) at fractional epoch t.
+    pub fn keep(&self, t: f64) -> f64 {
+        if self.warmup <= 0.0 { 1.0 } else { (t / self.warmup).clamp(0.0, 1.0) }
+    }
+}
+
+/// What is minimised.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Method {
+    /// Cross-entropy on clean images. With stochastic layers in the model this is the training of paper 2112.15111.
+    #[default]
+    Plain,
+    /// Cross-entropy on attacked images.
+    Adversarial(Adversarial),
+    /// Cross-entropy on clean images and on images whose patch tokens carry nullspace noise (2403.10476).
+    Nullspace(NullspaceConfig),
+}
+
+/// A whole training run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// Passes over the data.
+    pub epochs: u32,
+    /// Samples per step.
+    pub batch: usize,
+    /// At most so many steps per epoch: the data fraction of nullspace finetuning.
+    pub steps_per_epoch: Option<usize>,
+    /// Of everything random.
+    pub seed: u64,
+    /// Base learning rate.
+    pub lr: f64,
+    /// Its course.
+    pub schedule: Schedule,
+    /// Update rule.
+    pub optimizer: Optimizer,
+    /// Gradients are scaled down to this global norm.
+    pub clip: Option<f64>,
+    /// Decay of an exponential moving average of the weights.
+    pub ema: Option<f64>,
+    /// Augmentation of training images.
+    pub augment: Augment,
+    /// What is minimised.
+    pub method: Method,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch: 64,
+            steps_per_epoch: None,
+            seed: 0,
+            lr: 1e-3,
+            schedule: Schedule::Cosine { warmup: 0.0, min: 0.0 },
+            optimizer: Optimizer::ADAMW,
+            clip: Some(1.0),
+            ema: None,
+            augment: Augment::default(),
+            method: Method::Plain,
+        }
+    }
+}
+
+impl Recipe {
+    /// Checks that the values make a run.
+    ///
+    /// # Errors
+    /// The first value that does not, by name.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |field: &str, value: String, help: &str| {
+            Err(Error::new("recipe", format!("{field} is out of range")).with(field, value).help(help))
+        };
+        if self.batch == 0 {
+            return refuse("batch", "0".into(), "a batch has 1 or more samples");
+        }
+        if self.epochs == 0 {
+            return refuse("epochs", "0".into(), "train for 1 or more epochs");
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return refuse("lr", self.lr.to_string(), "a positive number such as 1e-3");
+        }
+        if self.clip.is_some_and(|clip| clip.is_nan() || clip <= 0.0) {
+            return refuse("clip", format!("{:?}", self.clip), "a positive norm, or leave it out");
+        }
+        if self.ema.is_some_and(|ema| !(0.0..1.0).contains(&ema)) {
+            return refuse("ema", format!("{:?}", self.ema), "a decay from 0 to below 1, such as 0.999");
+        }
+        if self.steps_per_epoch == Some(0) {
+            return refuse("steps_per_epoch", "0".into(), "1 or more, or leave it out");
+        }
+        match &self.method {
+            Method::Plain => Ok(()),
+            Method::Adversarial(adversarial) => adversarial.attack.validate(),
+            Method::Nullspace(nullspace) => nullspace.validate(),
+        }?;
+        self.augment.validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_piecewise_schedule_drops_before_the_end() {
+        let schedule = Schedule::Steps { before_end: vec![5.0, 2.0] };
+        let rates: Vec<f64> = [0.0, 34.9, 35.0, 37.9, 38.0].map(|t| schedule.rate(0.1, t, 40)).to_vec();
+        for (rate, expected) in rates.iter().zip([0.1, 0.1, 0.01, 0.01, 0.001]) {
+            assert!((rate - expected).abs() < 1e-12, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn cosine_starts_at_the_base_and_ends_at_the_minimum() {
+        let schedule = Schedule::Cosine { warmup: 1.0, min: 1e-6 };
+        assert_eq!(schedule.rate(1e-3, 0.5, 20), 5e-4);
+        assert!((schedule.rate(1e-3, 1.0, 20) - 1e-3).abs() < 1e-15);
+        assert!((schedule.rate(1e-3, 20.0, 20) - 1e-6).abs() < 1e-15);
+    }
+
+    #[test]
+    fn keep_probability_rises_linearly_and_stays_at_one() {
+        let adversarial = Adversarial { warmup: 10.0, ..Adversarial::default() };
+        assert_eq!([0.0, 2.5, 10.0, 40.0].map(|t| adversarial.keep(t)), [0.0, 0.25, 1.0, 1.0]);
+        assert_eq!(Adversarial { warmup: 0.0, ..adversarial }.keep(0.0), 1.0);
+    }
+}
