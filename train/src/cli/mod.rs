@@ -3,9 +3,19 @@
 //! Exit status: 0 done, 1 a check that was asked for failed (`selftest`), 2 bad input or a failed run; the message is on
 //! standard error. Outputs are tried before the work starts, and written atomically.
 
+mod args;
+mod attack_args;
 mod bench;
 mod common;
+mod convert;
 mod devices;
+mod dummy;
+mod eval;
+mod gradients;
+mod images;
+mod nullspace;
+mod plan;
+mod predict;
 mod screen;
 mod selftest;
 
@@ -35,18 +45,30 @@ Example:
 
 #[derive(Subcommand)]
 enum Command {
-    Devices(devices::Args),
+    Eval(eval::Args),
+    Nullspace(nullspace::Args),
+    Predict(predict::Args),
+    Gradients(gradients::Args),
+    Convert(convert::Args),
+    Plan(plan::Args),
     Selftest(selftest::Args),
     Bench(bench::Args),
+    Devices(devices::Args),
 }
 
 impl Command {
     fn run(&self, common: &Common) -> Result<ExitCode> {
         let done = |()| ExitCode::SUCCESS;
         match self {
-            Self::Devices(args) => args.run(common).map(done),
+            Self::Eval(args) => args.run(common).map(done),
+            Self::Nullspace(args) => args.run(common).map(done),
+            Self::Predict(args) => args.run(common).map(done),
+            Self::Gradients(args) => args.run(common).map(done),
+            Self::Convert(args) => args.run(common).map(done),
+            Self::Plan(args) => args.run(common).map(done),
             Self::Selftest(args) => args.run(common),
             Self::Bench(args) => args.run(common).map(done),
+            Self::Devices(args) => args.run(common).map(done),
         }
     }
 }

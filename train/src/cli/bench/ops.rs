@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use engine::{Device, Phase, Plan, Result, Role, Store, Tape, Value, Var, Work};
-use kernels::cases::{Case, Record, tensors};
+use kernels::cases::{Case, OpCases, Record, tensors};
 use kernels::common::peak::{self, Peak};
 use serde::Serialize;
 
 use super::samples::Samples;
-use crate::cli::common::Common;
-use crate::cli::selftest::matching;
+use crate::cli::screen::Screen;
 
 /// One pass of one case.
 #[derive(Serialize)]
@@ -29,39 +28,36 @@ struct Row {
 
 const HEADING: [&str; 9] = ["op", "case", "pass", "ms", "p20", "p80", "GFLOP/s", "GB/s", "% of peak"];
 
-pub fn run(common: &Common, filter: Option<&str>, time: Duration) -> Result<()> {
-    let device = common.device()?;
-    let screen = common.screen();
-    let ops = matching(filter)?;
+/// All that was measured, with the ceilings of the same run.
+#[derive(Serialize)]
+pub struct Measured {
+    peak_gflops: f64,
+    copy_gbs: f64,
+    passes: Vec<Row>,
+}
+
+pub fn run(device: &Device, screen: &Screen, ops: &[OpCases], time: Duration) -> Result<Measured> {
     let peak = device.run(|| peak::measure(Duration::from_millis(300)));
-    let (gflops, gbs) = (peak.flops / 1e9, peak.bytes / 1e9);
+    let (peak_gflops, copy_gbs) = (peak.flops / 1e9, peak.bytes / 1e9);
     screen.line(format_args!(
-        "{}\nmeasured ceilings: {gflops:.0} GFLOP/s of f32 multiply-adds, {gbs:.1} GB/s of copies (read and written)",
-        device.description()
+        "measured ceilings: {peak_gflops:.0} GFLOP/s of f32 multiply-adds, {copy_gbs:.1} GB/s of copies (read and written)"
     ))?;
-    let mut rows = Vec::new();
-    for op in &ops {
+    let mut passes = Vec::new();
+    for op in ops {
         for case in &op.bench {
-            for (pass, samples, work) in measure(case, &device, time)? {
-                rows.push(row(op.name, case, pass, &samples, work, peak));
+            for (pass, samples, work) in measure(case, device, time)? {
+                passes.push(row(op.name, case, pass, &samples, work, peak));
             }
         }
     }
-    let shown = rows.iter().map(|row| {
+    let shown = passes.iter().map(|row| {
         let numbers =
             [(row.ms, 3), (row.p20_ms, 3), (row.p80_ms, 3), (row.gflops, 1), (row.gbs, 1), (row.percent_of_peak, 0)];
         let words = [row.op, row.case.as_str(), row.pass].map(str::to_owned);
         words.into_iter().chain(numbers.map(|(number, digits)| format!("{number:.digits$}"))).collect()
     });
     screen.table(&[HEADING.map(str::to_owned).to_vec()].into_iter().chain(shown).collect::<Vec<_>>())?;
-    screen.json(&serde_json::json!({
-        "device": device.name(),
-        "adapter": device.description(),
-        "threads": device.workers(),
-        "peak_gflops": gflops,
-        "copy_gbs": gbs,
-        "ops": rows,
-    }))
+    Ok(Measured { peak_gflops, copy_gbs, passes })
 }
 
 fn row(op: &'static str, case: &Case, pass: &'static str, samples: &Samples, work: Work, peak: Peak) -> Row {
@@ -82,9 +78,10 @@ fn row(op: &'static str, case: &Case, pass: &'static str, samples: &Samples, wor
     }
 }
 
-type Measured = Vec<(&'static str, Samples, Work)>;
+/// Name, times and work of a pass.
+type Pass = (&'static str, Samples, Work);
 
-fn measure(case: &Case, device: &Device, time: Duration) -> Result<Measured> {
+fn measure(case: &Case, device: &Device, time: Duration) -> Result<Vec<Pass>> {
     let mut store = Store::new(device.clone())?;
     let inputs = tensors(case)?;
     let vars = (0..).zip(&inputs).map(|(at, tensor)| store.constant(&format!("input{at}"), Role::Data, tensor));
@@ -133,7 +130,7 @@ fn replays(plan: &Plan, store: &mut Store, time: Duration) -> Result<Samples> {
 }
 
 /// The backward launches of replays.
-fn backward(plan: &Plan, store: &mut Store, time: Duration) -> Result<(&'static str, Samples, Work)> {
+fn backward(plan: &Plan, store: &mut Store, time: Duration) -> Result<Pass> {
     let mut work = Work::default();
     let device = store.device().clone();
     let samples = device.run(|| {
