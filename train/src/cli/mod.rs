@@ -8,6 +8,7 @@ mod attack_args;
 mod bench;
 mod common;
 mod convert;
+mod demo;
 mod devices;
 mod dummy;
 mod eval;
@@ -16,8 +17,11 @@ mod images;
 mod nullspace;
 mod plan;
 mod predict;
+mod progress;
+mod recipe;
 mod screen;
 mod selftest;
+mod train;
 
 use std::process::ExitCode;
 
@@ -35,7 +39,7 @@ struct Cli {
     #[command(flatten)]
     common: Common,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 const EXAMPLE: &str = "\
@@ -45,6 +49,8 @@ Example:
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
+    Train(Box<train::Args>),
     Eval(eval::Args),
     Nullspace(nullspace::Args),
     Predict(predict::Args),
@@ -60,6 +66,8 @@ impl Command {
     fn run(&self, common: &Common) -> Result<ExitCode> {
         let done = |()| ExitCode::SUCCESS;
         match self {
+            Self::Demo(args) => args.run(common).map(done),
+            Self::Train(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
@@ -77,7 +85,8 @@ impl Command {
 pub fn main() -> ExitCode {
     // clap itself ends the process on `--help` (status 0) and on arguments that it can't read (status 2).
     let cli = Cli::parse();
-    cli.command.run(&cli.common).unwrap_or_else(|error| {
+    let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
+    command.run(&cli.common).unwrap_or_else(|error| {
         screen::note(format_args!("error: {error}"));
         ExitCode::from(2)
     })
