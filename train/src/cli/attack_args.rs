@@ -1,9 +1,19 @@
-//! Flags of an attack.
+//! Flags of an attack, and what one came to.
 
 use clap::ValueEnum;
 use engine::Result;
 use train::attack::{AttackConfig, Norm, Objective, Start};
 use train::eps::Eps;
+use train::eval::accuracy::AttackReport;
+
+/// Which attack.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AttackName {
+    /// One step of length eps from the image
+    Fgsm,
+    /// Projected gradient descent
+    Pgd,
+}
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Attack")]
@@ -46,8 +56,8 @@ enum ObjectiveName {
 }
 
 impl AttackArgs {
-    /// FGSM, else PGD, as the flags say.
-    pub fn config(&self, fgsm: bool) -> Result<AttackConfig> {
+    /// The attack of that name, as the flags say.
+    pub fn config(&self, name: AttackName) -> Result<AttackConfig> {
         let (norm, read, default): (_, fn(&str) -> Result<Eps>, _) = match self.norm {
             NormName::Linf => (Norm::Linf, str::parse, "8/255"),
             NormName::L2 => (Norm::L2, Eps::length, "0.5"),
@@ -61,8 +71,10 @@ impl AttackArgs {
             ObjectiveName::Ce => Objective::Ce,
             ObjectiveName::Margin => Objective::Margin,
         };
-        let (alpha, steps, start) =
-            if fgsm { (eps.clone(), 1, Start::Zero) } else { (alpha, self.steps, Start::Random) };
+        let (alpha, steps, start) = match name {
+            AttackName::Fgsm => (eps.clone(), 1, Start::Zero),
+            AttackName::Pgd => (alpha, self.steps, Start::Random),
+        };
         let config = AttackConfig {
             norm,
             eps,
@@ -78,4 +90,18 @@ impl AttackArgs {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// For people.
+pub fn describe(report: &AttackReport) -> String {
+    format!(
+        "{}, eps {}: {} of {} correct ({:.2}%); largest change of a pixel {:.5}, mean L2 {:.4}",
+        report.name,
+        report.config.eps,
+        report.correct,
+        report.total,
+        100.0 * report.accuracy,
+        report.max_linf,
+        report.mean_l2
+    )
 }

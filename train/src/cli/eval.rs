@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use engine::Result;
 use train::attack::AttackConfig;
 use train::eval::accuracy::{AttackReport, Evaluator};
@@ -10,7 +9,7 @@ use train::eval::calibration::Calibration;
 use train::eval::corruption::Corruption;
 
 use super::args::{DataArgs, ModelArgs, positive};
-use super::attack_args::AttackArgs;
+use super::attack_args::{AttackArgs, AttackName, describe};
 use super::common::Common;
 
 /// Measure a model: accuracy and calibration, clean, attacked and corrupted
@@ -37,14 +36,6 @@ pub struct Args {
     model: ModelArgs,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AttackName {
-    /// One step of length eps from the image
-    Fgsm,
-    /// Projected gradient descent
-    Pgd,
-}
-
 const EXAMPLE: &str = "\
 Example:
   vitrum eval --weights runs/robust/model.safetensors --data cifar-10-batches-bin --limit 1000 \\
@@ -53,7 +44,7 @@ Example:
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let attacks: Vec<AttackConfig> =
-            self.attacks.iter().map(|&name| self.attack.config(name == AttackName::Fgsm)).collect::<Result<_>>()?;
+            self.attacks.iter().map(|&name| self.attack.config(name)).collect::<Result<_>>()?;
         let loaded = self.model.load()?;
         let data = Arc::new(self.data.open(&loaded.config, common.seed)?);
         let mut evaluator = Evaluator::new(
@@ -70,16 +61,7 @@ impl Args {
         let mut reports: Vec<AttackReport> = Vec::new();
         for config in &attacks {
             let report = evaluator.attacked(&data, config, &mut |_| Ok(()))?;
-            screen.line(format_args!(
-                "{}, eps {}: {} of {} correct ({:.2}%); largest change of a pixel {:.5}, mean L2 {:.4}",
-                report.name,
-                config.eps,
-                report.correct,
-                report.total,
-                100.0 * report.accuracy,
-                report.max_linf,
-                report.mean_l2
-            ))?;
+            screen.line(describe(&report))?;
             reports.push(report);
         }
         let corrupted = match self.corruptions.as_slice() {

@@ -4,6 +4,7 @@
 //! standard error. Outputs are tried before the work starts, and written atomically.
 
 mod args;
+mod attack;
 mod attack_args;
 mod bench;
 mod common;
@@ -52,6 +53,7 @@ enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
     Eval(eval::Args),
+    Attack(attack::Args),
     Nullspace(nullspace::Args),
     Predict(predict::Args),
     Gradients(gradients::Args),
@@ -69,6 +71,7 @@ impl Command {
             Self::Demo(args) => args.run(common).map(done),
             Self::Train(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
+            Self::Attack(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),
