@@ -13,6 +13,7 @@ use train::report::picture::png;
 use super::args::{DataArgs, ModelArgs, positive};
 use super::attack_args::{AttackArgs, AttackName, describe};
 use super::common::Common;
+use super::progress::Progress;
 
 /// Attack images and write the results as safetensors and PNG files
 ///
@@ -71,13 +72,16 @@ impl Args {
         let (batch, seed) = (self.batch.min(data.len()), common.seed);
         let mut evaluator = Evaluator::new(&device, &loaded.config, &loaded.tensors, batch, self.draws, seed)?;
         let mut results = Results::default();
+        let mut progress = Progress::new("img");
         let dims = data.dims();
         let report = evaluator.attacked(&data, &config, &mut |attacked| {
             let left = self.pictures.saturating_sub(results.labels.len());
             write_pictures(&self.out, attacked, dims, left)?;
             results.add(attacked, dims);
+            progress.show(&config.name(), results.labels.len(), data.len(), "");
             Ok(())
         })?;
+        progress.finish();
         results.write(&file, dims)?;
         let fooled = results.success.iter().filter(|&&success| success == 1).count();
         let screen = common.screen();

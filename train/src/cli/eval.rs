@@ -11,6 +11,7 @@ use train::eval::corruption::Corruption;
 use super::args::{DataArgs, ModelArgs, positive};
 use super::attack_args::{AttackArgs, AttackName, describe};
 use super::common::Common;
+use super::progress::Progress;
 
 /// Measure a model: accuracy and calibration, clean, attacked and corrupted
 #[derive(clap::Args)]
@@ -58,9 +59,16 @@ impl Args {
         let screen = common.screen();
         let clean = evaluator.clean(&data)?;
         screen.line(summary(&clean))?;
+        let mut progress = Progress::new("img");
         let mut reports: Vec<AttackReport> = Vec::new();
         for config in &attacks {
-            let report = evaluator.attacked(&data, config, &mut |_| Ok(()))?;
+            let mut done = 0;
+            let report = evaluator.attacked(&data, config, &mut |attacked| {
+                done += attacked.samples.count;
+                progress.show(&config.name(), done, data.len(), "");
+                Ok(())
+            })?;
+            progress.finish();
             screen.line(describe(&report))?;
             reports.push(report);
         }

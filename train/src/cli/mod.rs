@@ -45,8 +45,9 @@ struct Cli {
 
 const EXAMPLE: &str = "\
 Example:
-  vitrum selftest                     checks every operation on this machine
-  vitrum predict --help               shows an example of each subcommand so";
+  vitrum                    trains, attacks and repairs a small model in a few minutes: vitrum demo
+  vitrum selftest           checks every operation on this machine
+  vitrum COMMAND --help     shows what a command needs, with an example";
 
 #[derive(Subcommand)]
 enum Command {

@@ -24,8 +24,8 @@ impl Progress {
     pub fn new(unit: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
-            let template = "{msg:36} [{bar:32}] {pos}/{len} {per_sec}, {eta} left";
-            match ProgressStyle::with_template(template) {
+            let template = format!("{{msg:36}} [{{bar:32}}] {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left");
+            match ProgressStyle::with_template(&template) {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
             }

@@ -60,7 +60,8 @@ fn damaged_data_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let weights = model(folder, 10);
-    let cases: [(&str, &[(&str, Vec<u8>)], &[&str]); 3] = [
+    type Files<'a> = &'a [(&'a str, Vec<u8>)];
+    let cases: [(&str, Files, &[&str]); 3] = [
         ("short_cifar", &[("test_batch.bin", vec![1; 3073 + 100])], &["test_batch.bin"]),
         ("bad_label", &[("test_batch.bin", vec![77; 10_000 * 3073])], &["test_batch.bin", "77"]),
         (

@@ -1,5 +1,7 @@
 //! The binary `vitrum`, run as users run it. In this package, because Cargo builds the binary for its own package's tests only.
 
+#![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
+
 mod bad_input;
 mod common;
 mod results;
@@ -17,9 +19,20 @@ fn subcommands() -> Vec<String> {
 #[test]
 fn the_help_of_every_subcommand_shows_an_example() {
     let names = subcommands();
-    for expected in
-        ["eval", "attack", "nullspace", "predict", "gradients", "plan", "selftest", "bench", "devices", "convert"]
-    {
+    for expected in [
+        "demo",
+        "train",
+        "eval",
+        "attack",
+        "nullspace",
+        "predict",
+        "gradients",
+        "plan",
+        "selftest",
+        "bench",
+        "devices",
+        "convert",
+    ] {
         assert!(names.iter().any(|name| name == expected), "{expected} is not among {names:?}");
     }
     for name in &names {
