@@ -17,6 +17,18 @@ use crate::data::Dataset;
 use crate::recipe::Recipe;
 use crate::trainer::Trainer;
 
+/// What a run is trained on, as [`crate::data::open_pair`] takes it: a resumed run opens the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// `synthetic`, or a folder.
+    pub spec: String,
+    /// At most so many images.
+    pub limit: Option<usize>,
+    /// Seed of what is drawn.
+    pub seed: u64,
+}
+
 /// What `run.toml` holds.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,8 +41,8 @@ pub struct Run {
     pub epoch: u32,
     /// Step of that epoch to be done next.
     pub step: usize,
-    /// What the data were opened with, for the reader.
-    pub data: String,
+    /// The data.
+    pub data: Source,
     /// The model.
     pub model: VitConfig,
     /// The recipe.
@@ -80,7 +92,7 @@ impl Trainer {
     ///
     /// # Errors
     /// The folder can't be written, or the disk is full; the previous checkpoint is then still there.
-    pub fn save(&self, folder: &Path, data: &str) -> Result<()> {
+    pub fn save(&self, folder: &Path, data: &Source) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", &error))?;
         let (epoch, step) = self.position();
         let state = format!("state-{epoch:04}-{step:06}.safetensors");
@@ -97,7 +109,7 @@ impl Trainer {
             state: state.clone(),
             epoch,
             step,
-            data: data.to_owned(),
+            data: data.clone(),
             model: self.config().clone(),
             recipe: self.recipe.clone(),
         };

@@ -1,12 +1,12 @@
 //! `vitrum train`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::{Device, Error, Result, Tensor};
 use models::{LoadOptions, VitConfig, adapt, init, registry};
 use serde::Serialize;
-use vitrum_train::checkpoint::{self, run_file};
+use vitrum_train::checkpoint::{self, Source, run_file};
 use vitrum_train::data::{self, Dataset};
 use vitrum_train::eval::accuracy::Evaluator;
 use vitrum_train::report::jsonl::Log;
@@ -173,9 +173,13 @@ struct Record {
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let device = common.device()?;
-        let options = data::Options { limit: self.limit, seed: common.seed, ..data::Options::default() };
-        let spec = if self.resume { checkpoint::read_run(&self.out)?.data } else { self.data.clone() };
-        let (train_data, test_data) = data::open_pair(&spec, &options)?;
+        let source = if self.resume {
+            checkpoint::read_run(&self.out)?.data
+        } else {
+            Source { spec: self.data.clone(), limit: self.limit, seed: common.seed }
+        };
+        let options = data::Options { limit: source.limit, seed: source.seed, ..data::Options::default() };
+        let (train_data, test_data) = data::open_pair(&source.spec, &options)?;
         let train_data = Arc::new(train_data);
         let test_data = Arc::new(test_data.subset(0..self.eval_limit.min(test_data.len()))?);
         let mut trainer = if self.resume {
@@ -188,8 +192,12 @@ impl Args {
         };
         std::fs::create_dir_all(&self.out).map_err(|error| Error::io(&self.out, "create", &error))?;
         engine::fs::check_writable(run_file(&self.out))?;
-        let mut log = Log::append(self.out.join("metrics.jsonl"))?;
-        self.train(&mut trainer, &spec, &test_data, &device, &mut log)?;
+        let metrics = self.out.join("metrics.jsonl");
+        if self.resume {
+            rewind(&metrics, trainer.position())?;
+        }
+        let mut log = Log::append(&metrics)?;
+        self.train(&mut trainer, &source, &test_data, &device, &mut log)?;
         let path = self.out.join("model.safetensors");
         models::save(&path, trainer.config(), &trainer.weights()?)?;
         let accuracy = self.accuracy(&trainer, &test_data, &device)?;
@@ -210,7 +218,7 @@ impl Args {
     fn train(
         &self,
         trainer: &mut Trainer,
-        data: &str,
+        data: &Source,
         test: &Arc<Dataset>,
         device: &Device,
         log: &mut Log,
@@ -254,6 +262,23 @@ impl Args {
         let mut evaluator = Evaluator::new(device, trainer.config(), &trainer.weights()?, batch, 1, 0)?;
         Ok(Some(evaluator.clean(test)?.accuracy))
     }
+}
+
+/// Drops the records of steps that a resumed run does again: those at or after `position`.
+fn rewind(path: &Path, position: (u32, usize)) -> Result<()> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
+    let number = |line: &serde_json::Value, key: &str| line.get(key).and_then(serde_json::Value::as_u64);
+    let mut kept = String::new();
+    for line in text.lines() {
+        let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        let (Some(epoch), Some(step)) = (number(&record, "epoch"), number(&record, "step")) else { continue };
+        let before = (epoch, step) < (u64::from(position.0), u64::try_from(position.1).unwrap_or(u64::MAX));
+        if before {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    engine::fs::write_atomic(path, |file| std::io::Write::write_all(file, kept.as_bytes()))
 }
 
 fn record(step: &StepReport, accuracy: Option<f64>) -> Record {

@@ -5,6 +5,7 @@
 mod bad_input;
 mod common;
 mod results;
+mod resume;
 
 use common::{json, run, run_ok};
 
