@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::dtype::{DType, Real};
 use crate::error::{Error, Result};
+use crate::plan::Plan;
 use crate::rng::{Philox, Stream};
 use crate::store::{Role, Store, Var};
 use crate::tape::{Tape, Value};
@@ -20,17 +21,31 @@ pub struct Outcome {
     pub gradients: Vec<Tensor>,
 }
 
-/// Runs `build` on `inputs`, and its backward pass from `cotangent` to the inputs at the positions `wanted`.
+/// A computation that is planned and may be replayed.
+pub struct Prepared {
+    /// Holds the inputs.
+    pub store: Store,
+    /// Computes and keeps the values below.
+    pub plan: Plan,
+    /// The output.
+    pub output: Value,
+    /// Gradients of the wanted inputs, in order.
+    pub gradients: Vec<Value>,
+}
+
+/// Plans `build` on `inputs`, and its backward pass from `cotangent` (ones for `None`) to the inputs at the positions
+/// `wanted`. `checks` as in [`Tape::plan_with`].
 ///
 /// # Errors
 /// Those of recording and of the device.
-pub fn evaluate(
+pub fn prepare(
     device: &Device,
     build: Build,
     inputs: &[Tensor],
     wanted: &[usize],
     cotangent: Option<&Tensor>,
-) -> Result<Outcome> {
+    checks: bool,
+) -> Result<Prepared> {
     let mut store = Store::new(device.clone())?;
     let mut tape = Tape::new();
     let vars = inputs
@@ -54,7 +69,22 @@ pub fn evaluate(
     let gradients = if leaves.is_empty() { Vec::new() } else { tape.backward(output, seed, &leaves, &[])?.values };
     let mut keep = vec![output];
     keep.extend(&gradients);
-    let plan = tape.plan_with(&mut store, &keep, true)?;
+    let plan = tape.plan_with(&mut store, &keep, checks)?;
+    Ok(Prepared { store, plan, output, gradients })
+}
+
+/// Runs `build` on `inputs`, and its backward pass from `cotangent` to the inputs at the positions `wanted`.
+///
+/// # Errors
+/// Those of recording and of the device.
+pub fn evaluate(
+    device: &Device,
+    build: Build,
+    inputs: &[Tensor],
+    wanted: &[usize],
+    cotangent: Option<&Tensor>,
+) -> Result<Outcome> {
+    let Prepared { mut store, plan, output, gradients } = prepare(device, build, inputs, wanted, cotangent, true)?;
     plan.replay(&mut store)?;
     Ok(Outcome {
         output: plan.read(&store, output)?,

@@ -2,7 +2,7 @@
 
 use engine::check::{self, max_error};
 use engine::rng::{Philox, Stream, normal, uniform};
-use engine::{DType, Device, Error, Result, Role, Store, Tape, Tensor};
+use engine::{DType, Device, Error, Plan, Result, Role, Store, Tape, Tensor, Var};
 
 use super::{Case, Fill, Input, Record};
 use crate::residual::residual;
@@ -95,18 +95,45 @@ fn run(case: &Case, device: &Device, inputs: &[Tensor], cotangent: Option<&Tenso
             let outcome = check::evaluate(device, record.as_ref(), inputs, wanted, cotangent)?;
             Ok([outcome.output].into_iter().chain(outcome.gradients).collect())
         }
-        Record::Update(record, states) => {
-            let mut store = Store::new(device.clone())?;
-            let vars = (0..).zip(inputs).map(|(at, tensor)| store.constant(&format!("{at}"), Role::Data, tensor));
-            let vars = vars.collect::<Result<Vec<_>>>()?;
-            let (states, rest) = vars.split_at(*states);
-            let mut tape = Tape::new();
-            let values = rest.iter().map(|&var| tape.var(&store, var)).collect::<Result<Vec<_>>>()?;
-            record(&mut tape, &store, states, &values)?;
-            tape.plan_with(&mut store, &[], true)?.replay(&mut store)?;
+        Record::Update(..) => {
+            let (mut store, plan, states) = prepare_update(case, device, inputs, true)?;
+            plan.replay(&mut store)?;
             states.iter().map(|&var| store.read(var)).collect()
         }
     }
+}
+
+/// Plans an update on variables that hold `inputs`; the states are returned too.
+fn prepare_update(case: &Case, device: &Device, inputs: &[Tensor], checks: bool) -> Result<(Store, Plan, Vec<Var>)> {
+    let Record::Update(record, states) = &case.record else {
+        return Err(Error::new(&case.label, "is an op, not an update"));
+    };
+    let mut store = Store::new(device.clone())?;
+    let vars = (0..).zip(inputs).map(|(at, tensor)| store.constant(&format!("{at}"), Role::Data, tensor));
+    let vars = vars.collect::<Result<Vec<_>>>()?;
+    let (states, rest) = vars.split_at(*states);
+    let mut tape = Tape::new();
+    let values = rest.iter().map(|&var| tape.var(&store, var)).collect::<Result<Vec<_>>>()?;
+    record(&mut tape, &store, states, &values)?;
+    let plan = tape.plan_with(&mut store, &[], checks)?;
+    Ok((store, plan, states.to_vec()))
+}
+
+/// Plans a case for timing: without canaries and poison, and with the gradients of all its wanted inputs where `gradients`
+/// says so (an update has none). The plan's own [`Plan::work`] says what one replay does.
+///
+/// # Errors
+/// Those of recording and of the device.
+pub fn timed(case: &Case, device: &Device, gradients: bool) -> Result<(Store, Plan)> {
+    let inputs = tensors(case)?;
+    let Record::Op(record, wanted) = &case.record else {
+        let (store, plan, _) = prepare_update(case, device, &inputs, false)?;
+        return Ok((store, plan));
+    };
+    let (wanted, cotangent) =
+        if gradients { (wanted.as_slice(), cotangent(case, device, &inputs)?) } else { (&[][..], None) };
+    let prepared = check::prepare(device, record.as_ref(), &inputs, wanted, cotangent.as_ref(), false)?;
+    Ok((prepared.store, prepared.plan))
 }
 
 /// Compares a case in f32 on a device with its f64 oracle.
