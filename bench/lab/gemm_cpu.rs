@@ -181,7 +181,7 @@ fn main() {
     if let Some(peak) = peak() {
         println!("{threads} threads; peak {:.0} GFLOP/s", peak * threads as f64);
     }
-    println!("{:<22} {:>8} {:>8} {:>8}   {:>5}   {}", "rows x out x inner", "ours", "gemm", "faer", "ratio", "diff");
+    println!("{:<22} {:>8} {:>8} {:>8}   {:>5}   diff", "rows x out x inner", "ours", "gemm", "faer", "ratio");
     let mut log = 0.0;
     let mut count = 0.0;
     for rows in [4160, 1576] {
