@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 /// Most dimensions that a shape has.
 pub const MAX_DIMS: usize = 6;
 
+/// Most elements that a shape has: whatever the dtype, the bytes of a tensor and of its neighbours in memory can be added.
+pub const MAX_ELEMENTS: usize = usize::MAX / 64;
+
 /// Up to [`MAX_DIMS`] dimensions, row-major, kept inline.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
@@ -19,10 +22,10 @@ impl Shape {
     /// A shape from its dimensions.
     ///
     /// # Errors
-    /// More than [`MAX_DIMS`] dimensions, or a number of elements beyond `isize::MAX`.
+    /// More than [`MAX_DIMS`] dimensions, or more than [`MAX_ELEMENTS`] elements.
     pub fn new(dims: &[usize]) -> Result<Self> {
         let elements = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-        let fits = elements.is_some_and(|count| isize::try_from(count).is_ok());
+        let fits = elements.is_some_and(|count| count <= MAX_ELEMENTS);
         let (Ok(rank), true) = (u8::try_from(dims.len()), fits && dims.len() <= MAX_DIMS) else {
             return Err(Error::new("shape", "too many dimensions or elements")
                 .with("dims", format!("{dims:?}"))
@@ -159,5 +162,7 @@ mod tests {
     fn refuses_seven_dims_and_overflow() {
         assert!(Shape::new(&[1; 7]).is_err());
         assert!(Shape::new(&[usize::MAX, 2]).is_err());
+        assert!(Shape::new(&[MAX_ELEMENTS + 1]).is_err());
+        assert_eq!(Spec::new(DType::F64, &[MAX_ELEMENTS]).unwrap().bytes(), 8 * MAX_ELEMENTS);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A group of variables is one piece of device memory, so that an optimizer updates a whole network in one launch.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::device::{Device, Place, Slab};
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
@@ -21,19 +23,22 @@ pub enum Role {
 
 /// A group of variables in a [`Store`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Group(u32);
+pub struct Group {
+    store: u32,
+    index: u32,
+}
 
 /// A variable in a [`Store`], or a whole group seen as one vector.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Var {
-    group: u32,
+    group: Group,
     entry: Option<u32>,
 }
 
 impl Var {
     /// The group that it belongs to.
     pub fn group(self) -> Group {
-        Group(self.group)
+        self.group
     }
 
     /// Whether the two share memory.
@@ -59,6 +64,7 @@ struct GroupData {
 
 /// Variables on one device, and the arena that plans on that device share.
 pub struct Store {
+    id: u32,
     device: Device,
     groups: Vec<GroupData>,
     arena: Slab,
@@ -73,7 +79,13 @@ impl Store {
     /// The device is out of memory.
     pub fn new(device: Device) -> Result<Self> {
         let arena = device.memory().alloc(0)?;
-        Ok(Self { device, groups: Vec::new(), arena, arena_owner: 0, plans: 0 })
+        static STORES: AtomicU32 = AtomicU32::new(0);
+        let id = STORES.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { id, device, groups: Vec::new(), arena, arena_owner: 0, plans: 0 })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
     /// The device.
@@ -95,7 +107,10 @@ impl Store {
                 return Err(fail("the variables of a group share one dtype").with(entry, spec).with("first", dtype));
             }
             laid.push(Entry { name: entry.clone(), spec: *spec, offset });
-            offset = (offset + spec.bytes()).next_multiple_of(self.device.alignment());
+            offset = offset
+                .checked_add(spec.bytes())
+                .and_then(|end| end.checked_next_multiple_of(self.device.alignment()))
+                .ok_or_else(|| fail("the variables overflow the address space").with(entry, spec))?;
         }
         let mut names: Vec<&str> = entries.iter().map(|(entry, _)| entry.as_str()).collect();
         names.sort_unstable();
@@ -104,9 +119,9 @@ impl Store {
         }
         let flat = Spec { shape: Shape::new(&[offset / dtype.size()])?, dtype };
         let slab = self.device.memory().alloc(offset)?;
-        let id = u32::try_from(self.groups.len()).map_err(|_| fail("too many groups"))?;
+        let index = u32::try_from(self.groups.len()).map_err(|_| fail("too many groups"))?;
         self.groups.push(GroupData { name: name.to_owned(), role, entries: laid, flat, slab });
-        Ok(Group(id))
+        Ok(Group { store: self.id, index })
     }
 
     /// A group that holds one variable.
@@ -115,7 +130,7 @@ impl Store {
     /// As [`Store::group`].
     pub fn single(&mut self, name: &str, role: Role, spec: Spec) -> Result<Var> {
         let group = self.group(name, role, &[(name.to_owned(), spec)])?;
-        Ok(Var { group: group.0, entry: Some(0) })
+        Ok(Var { group, entry: Some(0) })
     }
 
     /// A zeroed group with the layout of another: momentum, averages, snapshots.
@@ -136,7 +151,7 @@ impl Store {
         let entries = &self.data(group)?.entries;
         Ok((0_u32..)
             .zip(entries)
-            .map(|(entry, data)| (data.name.as_str(), Var { group: group.0, entry: Some(entry) }))
+            .map(|(entry, data)| (data.name.as_str(), Var { group, entry: Some(entry) }))
             .collect())
     }
 
@@ -149,13 +164,13 @@ impl Store {
         (0_u32..)
             .zip(&data.entries)
             .find(|(_, entry)| entry.name == name)
-            .map(|(entry, _)| Var { group: group.0, entry: Some(entry) })
+            .map(|(entry, _)| Var { group, entry: Some(entry) })
             .ok_or_else(|| Error::new("store", "no such variable").with("group", &data.name).with("variable", name))
     }
 
     /// A whole group as one vector, alignment gaps (always zero) included.
     pub fn flat(&self, group: Group) -> Var {
-        Var { group: group.0, entry: None }
+        Var { group, entry: None }
     }
 
     /// The elements of its group's flat vector that a variable takes up.
@@ -252,6 +267,11 @@ impl Store {
     /// # Errors
     /// The layouts differ.
     pub fn copy_group(&mut self, from: Group, to: Group) -> Result<()> {
+        if self.layout(from)? != self.layout(to)? {
+            return Err(Error::new("store", "the groups have different layouts")
+                .with("from", &self.data(from)?.name)
+                .with("to", &self.data(to)?.name));
+        }
         let source = self.read(self.flat(from))?;
         self.write(self.flat(to), &source)
     }
@@ -324,11 +344,19 @@ impl Store {
     }
 
     fn data(&self, group: Group) -> Result<&GroupData> {
-        usize::try_from(group.0).ok().and_then(|index| self.groups.get(index)).ok_or_else(foreign)
+        self.groups.get(self.index(group)?).ok_or_else(foreign)
     }
 
     fn data_mut(&mut self, group: Group) -> Result<&mut GroupData> {
-        usize::try_from(group.0).ok().and_then(|index| self.groups.get_mut(index)).ok_or_else(foreign)
+        let index = self.index(group)?;
+        self.groups.get_mut(index).ok_or_else(foreign)
+    }
+
+    fn index(&self, group: Group) -> Result<usize> {
+        if group.store != self.id {
+            return Err(foreign());
+        }
+        usize::try_from(group.index).map_err(|_| foreign())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is computed here. Shapes are checked as ops are recorded; [`Tape::plan`] decides the rest once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
 use crate::op::{MAX_INPUTS, Op, Update};
@@ -10,9 +11,12 @@ use crate::plan::Plan;
 use crate::shape::Spec;
 use crate::store::{Group, Store, Var};
 
-/// A value on a tape.
+/// A value on a tape. It knows its tape: using it with another one is an error.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Value(pub(crate) usize);
+pub struct Value {
+    tape: u32,
+    pub(crate) at: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -58,8 +62,9 @@ pub(crate) struct FlatTarget {
 }
 
 /// A recorded step: ops, backward passes, updates.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tape {
+    id: u32,
     pub(crate) nodes: Vec<Node>,
     pub(crate) steps: Vec<Step>,
     pub(crate) passes: Vec<Pass>,
@@ -73,6 +78,14 @@ pub struct Gradients {
     pub values: Vec<Value>,
     /// One per group asked for: flat, with the group's layout, gaps zero.
     pub groups: Vec<Value>,
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        static TAPES: AtomicU32 = AtomicU32::new(0);
+        let id = TAPES.fetch_add(1, Ordering::Relaxed);
+        Self { id, nodes: Vec::new(), steps: Vec::new(), passes: Vec::new(), scope: Vec::new() }
+    }
 }
 
 impl Tape {
@@ -101,17 +114,24 @@ impl Tape {
     }
 
     pub(crate) fn node(&self, value: Value) -> Result<&Node> {
-        self.nodes.get(value.0).ok_or_else(|| Error::new("tape", "the value belongs to another tape"))
+        let node = if value.tape == self.id { self.nodes.get(value.at) } else { None };
+        node.ok_or_else(|| Error::new("tape", "the value belongs to another tape"))
     }
 
-    /// The value of a variable at this point. Asking twice gives the same value.
+    /// The value at a position.
+    pub(crate) fn value(&self, at: usize) -> Value {
+        Value { tape: self.id, at }
+    }
+
+    /// The value of a variable. Asking twice gives the same value. Ops read what the variable holds when they run: those
+    /// recorded after an update see what the update wrote.
     ///
     /// # Errors
     /// The variable belongs to another store.
     pub fn var(&mut self, store: &Store, var: Var) -> Result<Value> {
         let known = self.nodes.iter().position(|node| matches!(node.kind, Kind::Var(other) if other == var));
         if let Some(index) = known {
-            return Ok(Value(index));
+            return Ok(self.value(index));
         }
         let spec = store.spec(var)?;
         Ok(self.push(Node { kind: Kind::Var(var), spec, path: store.name(var) }))
@@ -217,7 +237,7 @@ impl Tape {
         update.check(&states, &specs)?;
         for (index, &var) in state.iter().enumerate() {
             let read = inputs.iter().any(|&input| {
-                matches!(self.nodes.get(input.0).map(|node| &node.kind), Some(Kind::Var(other)) if other.overlaps(var))
+                matches!(self.nodes.get(input.at).map(|node| &node.kind), Some(Kind::Var(other)) if other.overlaps(var))
             });
             if read || state.iter().skip(index + 1).any(|other| other.overlaps(var)) {
                 return Err(Error::new(path, "a variable that an update writes may not be another of its operands")
@@ -252,33 +272,54 @@ impl Tape {
 
     fn push(&mut self, node: Node) -> Value {
         self.nodes.push(node);
-        Value(self.nodes.len() - 1)
+        self.value(self.nodes.len() - 1)
     }
 
-    fn check_reached(&self, output: Value, leaves: &[Value]) -> Result<()> {
+    /// Per node: whether a gradient of `output` reaches it.
+    pub(crate) fn reached(&self, output: Value) -> Result<Vec<bool>> {
         let mut reached = vec![false; self.nodes.len()];
-        if let Some(slot) = reached.get_mut(output.0) {
-            *slot = true;
-        }
+        self.node(output)?;
+        reached[output.at] = true;
         for (index, node) in self.nodes.iter().enumerate().rev() {
-            let (true, Kind::Op { op, inputs }) = (reached.get(index) == Some(&true), &node.kind) else { continue };
+            let (true, Kind::Op { op, inputs }) = (reached[index], &node.kind) else { continue };
             let specs: Vec<Spec> = inputs.iter().map(|&input| self.spec(input)).collect::<Result<_>>()?;
             let differentiable = op.differentiable(&specs);
             for (position, input) in inputs.iter().enumerate() {
-                if let (true, Some(slot)) = (differentiable.has(position), reached.get_mut(input.0)) {
-                    *slot = true;
-                }
+                reached[input.at] |= differentiable.has(position);
             }
         }
-        let missing: Vec<&Value> = leaves.iter().filter(|leaf| reached.get(leaf.0) != Some(&true)).collect();
+        Ok(reached)
+    }
+
+    fn check_reached(&self, output: Value, leaves: &[Value]) -> Result<()> {
+        let reached = self.reached(output)?;
+        let path = |value: Value| Ok::<_, Error>(self.node(value)?.path.clone());
+        for (at, node) in self.nodes.iter().enumerate() {
+            if let (true, Kind::Gradient) = (reached[at] && at != output.at, &node.kind) {
+                return Err(Error::new(
+                    "backward",
+                    "the output depends on a gradient: second derivatives do not exist",
+                )
+                .with("output", path(output)?)
+                .with("gradient", &node.path)
+                .help("copy the gradient to a variable with an update, and read that"));
+            }
+        }
+        let mut missing = Vec::new();
+        for &leaf in leaves {
+            let path = path(leaf)?;
+            if !reached[leaf.at] {
+                missing.push(path);
+            }
+        }
         if missing.is_empty() {
             return Ok(());
         }
-        let mut error = Error::new("backward", "no gradient reaches these values from the output")
-            .with("output", &self.node(output)?.path);
-        for leaf in missing {
-            error = error.with("not reached", &self.node(*leaf)?.path);
-        }
-        Err(error.help("is the value cut off by a non-differentiable input, or not part of this computation?"))
+        let error = Error::new("backward", "no gradient reaches these values from the output");
+        let error = error.with("output", path(output)?);
+        Err(missing
+            .into_iter()
+            .fold(error, |error, path| error.with("not reached", path))
+            .help("is the value cut off by a non-differentiable input, or not part of this computation?"))
     }
 }

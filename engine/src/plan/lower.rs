@@ -55,7 +55,7 @@ impl Needs {
         let mut passes = vec![false; tape.passes.len()];
         let mark = |values: &mut Vec<bool>, wanted: &[Value]| {
             for value in wanted {
-                if let Some(slot) = values.get_mut(value.0) {
+                if let Some(slot) = values.get_mut(value.at) {
                     *slot = true;
                 }
             }
@@ -71,14 +71,14 @@ impl Needs {
                     let pass = &tape.passes[*index];
                     let results =
                         pass.targets.iter().map(|&(_, g)| g).chain(pass.groups.iter().map(|flat| flat.gradient));
-                    if results.into_iter().any(|gradient| values[gradient.0]) {
+                    if results.into_iter().any(|gradient| values[gradient.at]) {
                         passes[*index] = true;
                         mark(&mut values, &[pass.output]);
                         mark(&mut values, pass.seed.as_slice());
                     }
                 }
                 Step::Op(value) => {
-                    if let (true, Kind::Op { inputs, .. }) = (values[value.0], &tape.node(*value)?.kind) {
+                    if let (true, Kind::Op { inputs, .. }) = (values[value.at], &tape.node(*value)?.kind) {
                         mark(&mut values, inputs);
                     }
                 }
@@ -97,15 +97,16 @@ impl Needs {
     }
 }
 
-/// Per node: the inputs whose gradient leads to a target of the pass.
+/// Per node that the pass goes through: the inputs whose gradient leads to a target.
 fn wanted_inputs(tape: &Tape, pass: &Pass, values: &[bool]) -> Result<Vec<Inputs>> {
+    let reached = tape.reached(pass.output)?;
     let mut leads = vec![false; tape.nodes.len()];
     for &(target, gradient) in &pass.targets {
-        leads[target.0] |= values[gradient.0];
+        leads[target.at] |= values[gradient.at];
     }
     for flat in &pass.groups {
         for leaf in &flat.leaves {
-            leads[leaf.0] |= values[flat.gradient.0];
+            leads[leaf.at] |= values[flat.gradient.at];
         }
     }
     let mut sets = vec![Inputs::NONE; tape.nodes.len()];
@@ -114,7 +115,7 @@ fn wanted_inputs(tape: &Tape, pass: &Pass, values: &[bool]) -> Result<Vec<Inputs
         let specs: Vec<Spec> = inputs.iter().map(|&input| tape.spec(input)).collect::<Result<_>>()?;
         let differentiable = op.differentiable(&specs);
         for (position, input) in inputs.iter().enumerate() {
-            if differentiable.has(position) && leads[input.0] {
+            if reached[index] && differentiable.has(position) && leads[input.at] {
                 sets[index] = sets[index].and(position);
                 leads[index] = true;
             }
@@ -155,7 +156,7 @@ impl Lowering<'_> {
         let tape = self.tape;
         for step in &tape.steps {
             match step {
-                Step::Op(value) if self.needs.values[value.0] => self.forward(*value)?,
+                Step::Op(value) if self.needs.values[value.at] => self.forward(*value)?,
                 Step::Backward(index) if self.needs.passes[*index] => self.backward(*index)?,
                 Step::Op(_) | Step::Backward(_) => {}
                 Step::Update { update, state, inputs, path } => {
@@ -180,7 +181,7 @@ impl Lowering<'_> {
         let node = self.tape.node(value)?;
         let Kind::Op { op, inputs } = &node.kind else { return Ok(()) };
         let specs = self.specs(inputs)?;
-        let union = self.needs.union[value.0];
+        let union = self.needs.union[value.at];
         let buffers = inputs.iter().map(|&input| self.value(input)).collect::<Result<_>>()?;
         let output = self.buffer(node.spec, Home::Arena);
         let mut extras = Vec::new();
@@ -203,8 +204,8 @@ impl Lowering<'_> {
         let tape = self.tape;
         let pass = &tape.passes[index];
         let mut sweep = self.begin(pass)?;
-        for at in (0..=pass.output.0).rev() {
-            let value = Value(at);
+        for at in (0..=pass.output.at).rev() {
+            let value = tape.value(at);
             let wanted = self.needs.wanted[index][at];
             let (false, Some(&d_output)) = (wanted.is_empty(), sweep.gradients.get(&value)) else { continue };
             let Kind::Op { op, inputs } = &tape.nodes[at].kind else { continue };
@@ -228,7 +229,7 @@ impl Lowering<'_> {
         let mut sweep =
             Sweep { gradients: HashMap::new(), homes: HashMap::new(), holders: HashMap::new(), fixed: Vec::new() };
         for FlatTarget { group, gradient, leaves } in &pass.groups {
-            if !self.needs.values[gradient.0] {
+            if !self.needs.values[gradient.at] {
                 continue;
             }
             let (layout, flat_spec) = self.store.layout(*group)?;
@@ -247,7 +248,14 @@ impl Lowering<'_> {
             Some(seed) => {
                 // The seed is somebody's value: the output's gradient may be read there but not added to.
                 sweep.fixed.push(pass.output);
-                self.value(seed)?
+                let buffer = self.value(seed)?;
+                if self.is_variable(buffer) && pass.targets.iter().any(|&(target, _)| target == pass.output) {
+                    let own = self.buffer(self.tape.spec(pass.output)?, Home::Arena);
+                    self.builtin(&self.tape.node(pass.output)?.path.clone(), Builtin::Copy, own, Some(buffer));
+                    own
+                } else {
+                    buffer
+                }
             }
             None => {
                 let spec = self.tape.spec(pass.output)?;
@@ -280,17 +288,13 @@ impl Lowering<'_> {
         d_output: BufferId,
     ) -> Result<()> {
         let tape = self.tape;
-        let path = &tape.nodes[value.0].path;
+        let path = &tape.nodes[value.at].path;
         let specs = self.specs(inputs)?;
-        let keeps = op.keeps(&specs, self.needs.union[value.0])?;
+        let keeps = op.keeps(&specs, self.needs.union[value.at])?;
         let mut d_inputs: Vec<Option<(Mode, BufferId)>> = vec![None; inputs.len()];
         let mut repeats = Vec::new();
         for (position, &input) in inputs.iter().enumerate() {
-            if !wanted.has(position) {
-                continue;
-            }
-            if keeps.passes.has(position) {
-                self.pass_on(sweep, input, d_output, path)?;
+            if !wanted.has(position) || keeps.passes.has(position) {
                 continue;
             }
             let (mode, buffer) = self.contribution(sweep, input, path)?;
@@ -310,7 +314,7 @@ impl Lowering<'_> {
             let kernel = Kernel::Backward {
                 op: Arc::clone(op),
                 inputs: self.kept_inputs(&keeps, value, inputs, &specs)?,
-                output: (tape.nodes[value.0].spec, if keeps.output { Some(self.value(value)?) } else { None }),
+                output: (tape.nodes[value.at].spec, if keeps.output { Some(self.value(value)?) } else { None }),
                 extras: self.extras.get(&value).cloned().unwrap_or_default(),
                 d_output,
                 d_inputs,
@@ -321,11 +325,17 @@ impl Lowering<'_> {
         for (apart, buffer) in repeats {
             self.builtin(path, Builtin::Add, buffer, Some(apart));
         }
+        // After the launch: what it writes first, an input that also passes the gradient on adds to.
+        for (position, &input) in inputs.iter().enumerate() {
+            if wanted.has(position) && keeps.passes.has(position) {
+                self.pass_on(sweep, input, d_output, path)?;
+            }
+        }
         Ok(())
     }
 
     fn kept_inputs(&mut self, keeps: &Keeps, op: Value, inputs: &[Value], specs: &[Spec]) -> Result<Vec<Kept>> {
-        let path = &self.tape.nodes[op.0].path;
+        let path = &self.tape.nodes[op.at].path;
         let forward = self.forwards.get(&op).copied().unwrap_or(0);
         let mut kept = Vec::new();
         for (position, (&input, &spec)) in inputs.iter().zip(specs).enumerate() {
@@ -348,7 +358,8 @@ impl Lowering<'_> {
 
     /// The gradient of `input` is `d_output` itself: share the buffer where that is safe, else copy or add.
     fn pass_on(&mut self, sweep: &mut Sweep, input: Value, d_output: BufferId, path: &str) -> Result<()> {
-        if !sweep.gradients.contains_key(&input) && !sweep.homes.contains_key(&input) {
+        let first = !sweep.gradients.contains_key(&input) && !sweep.homes.contains_key(&input);
+        if first && !self.is_variable(d_output) {
             sweep.gradients.insert(input, d_output);
             sweep.holders.entry(d_output).or_default().push(input);
             return Ok(());
@@ -398,6 +409,11 @@ impl Lowering<'_> {
         let buffer = self.variable(var)?;
         self.values.insert(value, buffer);
         Ok(buffer)
+    }
+
+    /// Whether a buffer lies in a variable, which a later update may change: a gradient must not.
+    fn is_variable(&self, buffer: BufferId) -> bool {
+        matches!(self.buffers[buffer].home, Home::Store(..))
     }
 
     fn variable(&mut self, var: Var) -> Result<BufferId> {

@@ -154,6 +154,7 @@ impl MemoryReport {
 /// A decided program: replayed any number of times without allocation or look-up.
 pub struct Plan {
     id: u64,
+    store: u32,
     launches: Vec<Launch>,
     buffers: Vec<Buffer>,
     locations: Vec<Location>,
@@ -183,9 +184,9 @@ impl Plan {
         for (at, &id) in ids.iter().enumerate() {
             offsets[id] = layout.offsets[at];
             launches[lives[at].first].born.push(id);
-            if let Some(launch) = launches.get_mut(lives[at].last) {
-                launch.dying.push(id);
-            }
+            // What is kept outlives the last launch; its canary is looked at there.
+            let last = lives[at].last.min(launches.len() - 1);
+            launches[last].dying.push(id);
         }
         let locations: Vec<Location> = (0..buffers.len()).map(|id| locate(&buffers, &offsets, id)).collect();
         let memory = MemoryReport {
@@ -197,7 +198,7 @@ impl Plan {
             live_peak: layout.live_peak,
         };
         let id = store.register_plan(layout.bytes)?;
-        let plan = Self { id, launches, buffers, locations, kept, layout, memory, checks };
+        let plan = Self { id, store: store.id(), launches, buffers, locations, kept, layout, memory, checks };
         plan.check_disjoint()?;
         Ok(plan)
     }

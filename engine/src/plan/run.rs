@@ -105,11 +105,19 @@ impl Plan {
         let &(_, buffer) = kept.ok_or_else(|| {
             Error::new("plan", "the value is not kept by this plan").help("name it in Tape::plan(store, keep)")
         })?;
+        self.check_store(store)?;
         if matches!(self.locations[buffer], Location::Arena(_)) && store.arena_owner() != self.id {
-            return Err(Error::new("plan", "another plan has been replayed since, or this one never was")
+            return Err(Error::new("plan", "another plan has been replayed since, or this one never ran to its end")
                 .help("read a plan's values before the next replay"));
         }
         Ok(buffer)
+    }
+
+    fn check_store(&self, store: &Store) -> Result<()> {
+        if store.id() == self.store {
+            return Ok(());
+        }
+        Err(Error::new("plan", "the plan was made for another store"))
     }
 
     fn read_buffer(&self, store: &Store, buffer: BufferId) -> Result<Tensor> {
@@ -135,7 +143,9 @@ impl Plan {
         mut select: impl FnMut(&Self, &Launch, &Store) -> bool + Send,
         mut after: impl FnMut(&Self, &Launch, &Store) -> Result<bool> + Send,
     ) -> Result<()> {
-        store.own_arena(self.id);
+        self.check_store(store)?;
+        // No value is whole before the last launch has run.
+        store.own_arena(0);
         let device = store.device().clone();
         device.run(move || {
             let mut exec = store.device().exec();
@@ -150,9 +160,10 @@ impl Plan {
                     self.check_canaries(launch, store)?;
                 }
                 if !after(self, launch, store)? {
-                    break;
+                    return Ok(());
                 }
             }
+            store.own_arena(self.id);
             Ok(())
         })
     }

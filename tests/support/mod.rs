@@ -1,0 +1,5 @@
+//! What several suites of this crate share. Each suite compiles its own copy and uses a part.
+#![allow(dead_code, reason = "each suite uses a part")]
+
+pub mod graph;
+pub mod probes;
