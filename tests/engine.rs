@@ -194,7 +194,7 @@ fn cut_flat(graph: &Graph, group: usize, flat: &Tensor) -> Result<Vec<Tensor>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn gradients_of_random_graphs_agree_with_differences(seed in any::<u64>()) {
         let mut draw = Draw::new(seed);

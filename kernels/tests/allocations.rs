@@ -1,5 +1,7 @@
 //! Replays must not allocate: neither may the product, attention and the threads below them.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests, where a failure is to stop the test")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

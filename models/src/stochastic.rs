@@ -124,24 +124,8 @@ impl fmt::Display for Stochastic {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_papers_names_have_matched_variances() {
-        let stds = ["a05", "n05", "b05"].map(|name| name.parse::<Stochastic>().unwrap().distribution.std());
-        assert!(stds.iter().all(|std| (std - 0.288_675).abs() < 1e-6), "{stds:?}");
-        let Distribution::Bernoulli { variance } = "b10".parse::<Stochastic>().unwrap().distribution else { panic!() };
-        assert!((1.0 / (1.0 + variance) - 0.75).abs() < 1e-6);
-        for bad in ["", "c05", "a5", "a+5", "a", "é05"] {
-            assert!(bad.parse::<Stochastic>().is_err(), "{bad}");
-        }
-    }
-}
-
-/// Records the configured stochastic layer on hidden values [b, n, h], drawing from `stream` under `state` (u32 [4]) and
-/// sample `ids` (u32 [b]).
+/// Records the configured stochastic layer on hidden values [b, n, h], drawing from `stream` under `state` (u32 `[4]`) and
+/// sample `ids` (u32 `[b]`).
 ///
 /// A random matrix has the identity as its mean, so that the mean network is the network without the layer; its entries
 /// have the configured distribution's deviation over the root of the width. Bernoulli becomes random signs: two points of
@@ -181,6 +165,22 @@ pub fn layer(
             let sigma = stochastic.distribution.std();
             let matrix = Matrix { width, entries, mean: Mean::Identity, sigma, sharing };
             stochastic_linear::stochastic_linear(tape, x, state, ids, matrix, stream)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_names_have_matched_variances() {
+        let stds = ["a05", "n05", "b05"].map(|name| name.parse::<Stochastic>().unwrap().distribution.std());
+        assert!(stds.iter().all(|std| (std - 0.288_675).abs() < 1e-6), "{stds:?}");
+        let Distribution::Bernoulli { variance } = "b10".parse::<Stochastic>().unwrap().distribution else { panic!() };
+        assert!((1.0 / (1.0 + variance) - 0.75).abs() < 1e-6);
+        for bad in ["", "c05", "a5", "a+5", "a", "é05"] {
+            assert!(bad.parse::<Stochastic>().is_err(), "{bad}");
         }
     }
 }

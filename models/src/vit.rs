@@ -29,9 +29,9 @@ pub struct Vit {
 /// Random state and sample ids: what stochastic parts draw from.
 #[derive(Clone, Copy, Debug)]
 pub struct Random {
-    /// u32 [4], see `engine::rng`.
+    /// u32 `[4]`, see `engine::rng`.
     pub state: Value,
-    /// u32 [b].
+    /// u32 `[b]`.
     pub ids: Value,
 }
 
@@ -44,7 +44,7 @@ pub struct Run<'a> {
     pub drop_path: bool,
     /// Whether the configured stochastic layers draw (training and inference of paper 2112.15111); else the mean network.
     pub stochastic: bool,
-    /// Keep probability f32 [1] of the attention branches' gradients: Attention Random Dropping of an attack's backward pass
+    /// Keep probability f32 `[1]` of the attention branches' gradients: Attention Random Dropping of an attack's backward pass
     /// (2210.07540). The forward values don't change.
     pub gate: Option<Value>,
     /// Noise on the patch tokens [1, p, d], before prefix tokens and position embedding (2403.10476).

@@ -16,15 +16,15 @@ pub struct Inputs {
     pub images: Var,
     /// Soft labels f32 [b, classes].
     pub targets: Var,
-    /// Class indices i32 [b].
+    /// Class indices i32 `[b]`.
     pub labels: Var,
-    /// Sample ids u32 [b].
+    /// Sample ids u32 `[b]`.
     pub ids: Var,
-    /// Weights f32 [b]: 0 for the padding of a short batch.
+    /// Weights f32 `[b]`: 0 for the padding of a short batch.
     pub weights: Var,
     /// Perturbation f32 [b, c, h, w] of the images.
     pub delta: Var,
-    /// Random state of training passes, u32 [4].
+    /// Random state of training passes, u32 `[4]`.
     pub random: Var,
 }
 

@@ -16,9 +16,9 @@ pub struct State {
     params: Group,
     /// Momentum, or first and second moments: laid out as the parameters.
     pub moments: Vec<Group>,
-    /// Steps done, u32 [1] (AdamW).
+    /// Steps done, u32 `[1]` (AdamW).
     pub steps: Var,
-    /// Learning rate, f32 [1]: written by the host before a replay.
+    /// Learning rate, f32 `[1]`: written by the host before a replay.
     pub lr: Var,
     /// Average of the weights, where there is one.
     pub average: Option<(Group, f64)>,
@@ -54,7 +54,7 @@ impl State {
         Ok(Self { kind, params, moments, steps, lr, average, decay })
     }
 
-    /// Records global norm, clipping, the update and the average. Returns (norm, clip factor) [2].
+    /// Records global norm, clipping, the update and the average. Returns (norm, clip factor) `[2]`.
     ///
     /// Where the norm is not finite the factor is 0, and the update leaves every state as it was.
     ///

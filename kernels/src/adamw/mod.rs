@@ -34,7 +34,7 @@ impl Default for AdamW {
     }
 }
 
-/// Variables and values of an [`adamw`] step: vectors of n elements but for `steps` u32 [1], `lr` [1] and `clip` [2], the
+/// Variables and values of an [`adamw`] step: vectors of n elements but for `steps` u32 `[1]`, `lr` `[1]` and `clip` `[2]`, the
 /// result of [`global_norm`](crate::global_norm::global_norm).
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWStep {

@@ -14,7 +14,7 @@ const NAME: &str = "advance";
 #[derive(Debug)]
 struct Advance;
 
-/// Records +1 for each of `counters`: the step of a random state u32 [4], or a count [1] of u32, f32 or f64. Integers wrap.
+/// Records +1 for each of `counters`: the step of a random state u32 `[4]`, or a count `[1]` of u32, f32 or f64. Integers wrap.
 ///
 /// # Errors
 /// A counter of another shape or type.

@@ -16,11 +16,11 @@ pub struct Step {
     pub gradient: Value,
     /// Clean images in [0, 1].
     pub images: Value,
-    /// Radius of the ball [1], in units of the images.
+    /// Radius of the ball `[1]`, in units of the images.
     pub eps: Value,
-    /// Length of the step [1], in units of the images; negative to descend.
+    /// Length of the step `[1]`, in units of the images; negative to descend.
     pub alpha: Value,
-    /// Samples to be stepped [b]: all but those that are 0. `None` steps all.
+    /// Samples to be stepped `[b]`: all but those that are 0. `None` steps all.
     pub active: Option<Value>,
 }
 

@@ -7,10 +7,10 @@
 //! - [`grad`]: writing and adding gradients.
 //! - [`random`]: draws from Philox by law, and the random state that ops take as an input.
 //! - [`specs`]: checks that ops make of their inputs.
-//! - [`flat`], [`decay`]: flat vectors of parameters, weight decay by position.
+//! - `flat`, [`decay`]: flat vectors of parameters, weight decay by position.
 //! - [`attack`]: operands and walk of attack steps.
-//! - [`rows`]: log-softmax and sums of one row, gradients row by row.
-//! - [`labels`]: class labels.
+//! - `rows`: log-softmax and sums of one row, gradients row by row.
+//! - `labels`: class labels.
 //! - [`peak`]: the machine's measured ceilings, for benches.
 
 pub mod attack;

@@ -1,7 +1,7 @@
 //! One loop, three instruction sets.
 //!
 //! LLVM vectorises plain loops well, but only for the features that it may use, and a binary must start on every
-//! x86-64. [`simd!`] therefore compiles a function's body three times (AVX-512, AVX2 with FMA, the build's baseline) and
+//! x86-64. `simd!` therefore compiles a function's body three times (AVX-512, AVX2 with FMA, the build's baseline) and
 //! calls the best one that the machine has. Everything that the body calls must be `#[inline(always)]`, or it is
 //! compiled for the baseline: all of [`math`](super::math) is. A closure handed to another function isn't; write the
 //! loop in the body.

@@ -16,7 +16,7 @@ const NAME: &str = "correct";
 #[derive(Debug)]
 struct Correct;
 
-/// Records 1 or 0 per sample, of the logits' type: whether `logits` [b, k] are largest at `labels` i32 [b].
+/// Records 1 or 0 per sample, of the logits' type: whether `logits` [b, k] are largest at `labels` i32 `[b]`.
 ///
 /// # Errors
 /// Shapes do not fit; at replay, a label that names no class.

@@ -23,7 +23,7 @@ enum CrossEntropy {
     Labels { smoothing: f64 },
 }
 
-/// Records the cross-entropy of `logits` [b, k] with the soft targets `targets` [b, k]: [b], in nats. Only the logits have a
+/// Records the cross-entropy of `logits` [b, k] with the soft targets `targets` [b, k]: `[b]`, in nats. Only the logits have a
 /// gradient.
 ///
 /// # Errors
@@ -32,7 +32,7 @@ pub fn cross_entropy(tape: &mut Tape, logits: Value, targets: Value) -> Result<V
     tape.record(CrossEntropy::Soft, &[logits, targets])
 }
 
-/// Records the cross-entropy of `logits` [b, k] with `labels` i32 [b] and label smoothing in [0, 1): [b], in nats.
+/// Records the cross-entropy of `logits` [b, k] with `labels` i32 `[b]` and label smoothing in [0, 1): `[b]`, in nats.
 ///
 /// # Errors
 /// Shapes do not fit or `smoothing` is out of range; at replay, a label that names no class.

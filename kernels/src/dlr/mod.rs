@@ -20,7 +20,7 @@ const TINY: f64 = 1e-12;
 #[derive(Debug)]
 struct Dlr;
 
-/// Records the difference of logits ratio of `logits` [b, k >= 3] for `labels` i32 [b]: [b].
+/// Records the difference of logits ratio of `logits` [b, k >= 3] for `labels` i32 `[b]`: `[b]`.
 ///
 /// # Errors
 /// Shapes do not fit, or fewer than three classes; at replay, a label that names no class.

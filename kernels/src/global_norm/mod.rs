@@ -22,7 +22,7 @@ struct GlobalNorm {
     max_norm: f64,
 }
 
-/// Records (norm, factor) [2] of one to eight gradients of any shape. `max_norm` may be infinite: then nothing is clipped,
+/// Records (norm, factor) `[2]` of one to eight gradients of any shape. `max_norm` may be infinite: then nothing is clipped,
 /// and the factor only tells whether the norm is finite.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ const NAME: &str = "keep_best";
 #[derive(Debug)]
 struct KeepBest;
 
-/// Records the choice: `best` and `candidate` are [b, ...], `best_score` and `score` [b].
+/// Records the choice: `best` and `candidate` are [b, ...], `best_score` and `score` `[b]`.
 ///
 /// # Errors
 /// Shapes do not fit.

@@ -18,7 +18,7 @@ const NAME: &str = "kl_divergence";
 #[derive(Debug)]
 struct KlDivergence;
 
-/// Records `KL(softmax(a) || softmax(b))` of logits `a` and `b` [b, k]: [b], in nats.
+/// Records `KL(softmax(a) || softmax(b))` of logits `a` and `b` [b, k]: `[b]`, in nats.
 ///
 /// # Errors
 /// The two are not alike.

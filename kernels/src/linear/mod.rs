@@ -1,6 +1,6 @@
 //! Linear layer with a fused activation: `y = act(x W' + b)`.
 //!
-//! `x` [.., k], `W` [n, k] as PyTorch stores it, `b` [n], `y` [.., n]. With `a = x W' + b` and `da = dy * act'(a)`:
+//! `x` [.., k], `W` [n, k] as PyTorch stores it, `b` `[n]`, `y` [.., n]. With `a = x W' + b` and `da = dy * act'(a)`:
 //! `dx = da W`, `dW = da' x`, `db = sum over rows of da`. GELU is `a * Phi(a)` with the exact normal distribution function
 //! (erf), as timm's; ReLU's gradient at 0 is 0.
 //!
@@ -22,7 +22,7 @@ pub(crate) struct Linear {
     activation: Option<Activation>,
 }
 
-/// Records `act(x W' + b)`: `x` [.., k], `weight` [n, k], `bias` [n] -> [.., n].
+/// Records `act(x W' + b)`: `x` [.., k], `weight` [n, k], `bias` `[n]` -> [.., n].
 ///
 /// # Errors
 /// Inner widths or dtypes differ.

@@ -21,7 +21,7 @@ struct Margin {
     cap: Option<f64>,
 }
 
-/// Records the margin of `logits` [b, k >= 2] against `labels` i32 [b]: [b]. With a `cap`, at most that.
+/// Records the margin of `logits` [b, k >= 2] against `labels` i32 `[b]`: `[b]`. With a `cap`, at most that.
 ///
 /// # Errors
 /// Shapes do not fit, fewer than two classes, a cap that is no number; at replay, a label that names no class.

@@ -18,7 +18,7 @@ struct SquaredError {
     mean: bool,
 }
 
-/// Records the mean over a sample's elements of `(a - b)^2`; `a` and `b` are [b, ...], the result is [b].
+/// Records the mean over a sample's elements of `(a - b)^2`; `a` and `b` are [b, ...], the result is `[b]`.
 ///
 /// # Errors
 /// The two are not alike, or have no elements per sample.
@@ -26,7 +26,7 @@ pub fn mse(tape: &mut Tape, a: Value, b: Value) -> Result<Value> {
     tape.record(SquaredError { mean: true }, &[a, b])
 }
 
-/// Records the sum over a sample's elements of `(a - b)^2`; `a` and `b` are [b, ...], the result is [b].
+/// Records the sum over a sample's elements of `(a - b)^2`; `a` and `b` are [b, ...], the result is `[b]`.
 ///
 /// # Errors
 /// As [`mse`].

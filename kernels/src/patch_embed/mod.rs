@@ -1,6 +1,6 @@
 //! Patch embedding: a convolution whose stride is its kernel, `y[b, p] = W vec(patch p of x[b]) + bias`.
 //!
-//! `x` [b, c, h, w], `W` [d, c, s, s], `bias` [d], `y` [b, (h/s)(w/s), d]; patches in row-major order, a patch flattened as
+//! `x` [b, c, h, w], `W` [d, c, s, s], `bias` `[d]`, `y` [b, (h/s)(w/s), d]; patches in row-major order, a patch flattened as
 //! (channel, row, column). Gradients: `dx[patch] = dy W`, `dW = dy' patches`, `dbias = sum of dy`.
 //! Dosovitskiy et al., "An Image is Worth 16x16 Words" (2010.11929), eq. 1.
 
@@ -15,7 +15,7 @@ const NAME: &str = "patch_embed";
 #[derive(Debug)]
 pub(crate) struct PatchEmbed;
 
-/// Records the patch embedding of `x` [b, c, h, w] by `weight` [d, c, s, s] and `bias` [d] -> [b, (h/s)(w/s), d].
+/// Records the patch embedding of `x` [b, c, h, w] by `weight` [d, c, s, s] and `bias` `[d]` -> [b, (h/s)(w/s), d].
 ///
 /// # Errors
 /// Channels or dtypes differ, or the image is not a whole number of patches.

@@ -25,8 +25,8 @@ struct PatchMask {
     stream: Stream,
 }
 
-/// Records the masking of `delta` [b, c, h, w] in squares of `patch` pixels, with `keep` [1] the keep probability q and
-/// `state` the random state u32 [4]; words are drawn from the stream of name `stream`.
+/// Records the masking of `delta` [b, c, h, w] in squares of `patch` pixels, with `keep` `[1]` the keep probability q and
+/// `state` the random state u32 `[4]`; words are drawn from the stream of name `stream`.
 ///
 /// # Errors
 /// Shapes do not fit, or the patches do not tile the image.

@@ -46,11 +46,11 @@ struct RandomStart {
 pub struct Origin {
     /// Images in [0, 1], [b, ...].
     pub images: Value,
-    /// Sample ids u32 [b].
+    /// Sample ids u32 `[b]`.
     pub ids: Value,
-    /// Radius of the ball [1], in units of the images.
+    /// Radius of the ball `[1]`, in units of the images.
     pub eps: Value,
-    /// Random state u32 [4] of `engine::rng`.
+    /// Random state u32 `[4]` of `engine::rng`.
     pub state: Value,
 }
 

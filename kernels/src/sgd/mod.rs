@@ -27,7 +27,7 @@ pub struct Sgd {
     pub decay: Decay,
 }
 
-/// Variables and values of an [`sgd`] step: vectors of n elements but for `lr` [1] and `clip` [2], the result of
+/// Variables and values of an [`sgd`] step: vectors of n elements but for `lr` `[1]` and `clip` `[2]`, the result of
 /// [`global_norm`](crate::global_norm::global_norm).
 #[derive(Clone, Copy, Debug)]
 pub struct SgdStep {

@@ -17,7 +17,7 @@ const NAME: &str = "softmax_distance";
 #[derive(Debug)]
 struct SoftmaxDistance;
 
-/// Records `sum_k (softmax(a)_k - softmax(b)_k)^2` of logits `a` and `b` [b, k]: [b], in 0..=2.
+/// Records `sum_k (softmax(a)_k - softmax(b)_k)^2` of logits `a` and `b` [b, k]: `[b]`, in 0..=2.
 ///
 /// # Errors
 /// The two are not alike.

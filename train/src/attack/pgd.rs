@@ -132,7 +132,7 @@ fn plan_start(store: &mut Store, inputs: &Inputs, config: &AttackConfig, vars: V
     tape.plan(store, &[])
 }
 
-/// The objective [b] of the model on images + delta.
+/// The objective `[b]` of the model on images + delta.
 fn objective(
     tape: &mut Tape,
     store: &Store,

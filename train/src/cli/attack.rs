@@ -17,8 +17,8 @@ use super::progress::Progress;
 
 /// Attack images and write the results as safetensors and PNG files
 ///
-/// DIR/adversarial.safetensors holds `images` f32 [n, c, h, w], `labels` i32 [n], `predictions` i32 [n], `success` u8 [n] (1 where the
-/// prediction is not the label) and `indices` u32 [n] (positions in the data set). PNG files round to 8 bits, which can undo a small
+/// DIR/adversarial.safetensors holds `images` f32 [n, c, h, w], `labels` i32 `[n]`, `predictions` i32 `[n]`, `success` u8 `[n]` (1 where the
+/// prediction is not the label) and `indices` u32 `[n]` (positions in the data set). PNG files round to 8 bits, which can undo a small
 /// perturbation: measure on the safetensors file.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]

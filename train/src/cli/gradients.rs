@@ -15,7 +15,7 @@ use super::images::{Images, check_output, padded, read_images, read_labels};
 
 /// Write the gradients of the mean cross-entropy with respect to images and parameters
 ///
-/// The input holds `images`, f32 [n, c, h, w] in [0, 1], and `labels`, integers [n]. The output holds `loss`, `d_images`, and the
+/// The input holds `images`, f32 [n, c, h, w] in [0, 1], and `labels`, integers `[n]`. The output holds `loss`, `d_images`, and the
 /// gradient of each parameter under its timm name.
 #[derive(clap::Args)]
 #[command(

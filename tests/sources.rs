@@ -1,0 +1,197 @@
+//! House rules that a machine can check, so that nobody has to remember them in a review.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Files that may exceed [`MOST_LINES`], each with its reason. None does.
+const LONG_FILES: [(&str, &str); 0] = [];
+const MOST_LINES: usize = 500;
+
+/// Files that may hold unsafe code: memory of the device, disjoint parts for threads, SIMD leaves, and tests that count
+/// allocations or break a promise on purpose.
+const UNSAFE_FILES: [&str; 12] = [
+    "engine/src/device/cpu.rs",
+    "kernels/src/attention/cpu.rs",
+    "kernels/src/common/gemm/drive.rs",
+    "kernels/src/common/gemm/finish.rs",
+    "kernels/src/common/gemm/lanes.rs",
+    "kernels/src/common/gemm/pack.rs",
+    "kernels/src/common/gemm/serial.rs",
+    "kernels/src/common/gemm/tile.rs",
+    "kernels/src/common/parallel.rs",
+    "kernels/src/common/simd.rs",
+    "kernels/tests/allocations.rs",
+    "tests/memory.rs",
+];
+/// As above, for what is compiled into several suites.
+const UNSAFE_SUPPORT: [&str; 1] = ["tests/support/probes.rs"];
+
+/// Folders of `kernels/src` that are not ops.
+const NOT_OPS: [&str; 2] = ["cases", "common"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Files of the repository below `folder` whose names end in `ending`, relative to the root, with their text.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(ending)
+                && let (Ok(text), Ok(relative)) = (std::fs::read_to_string(&path), path.strip_prefix(root()))
+            {
+                found.push((relative.to_string_lossy().replace('\\', "/"), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn rust() -> Vec<(String, String)> {
+    let all = files("", ".rs");
+    assert!(all.len() > 100, "only {} files: looked in the wrong place", all.len());
+    all
+}
+
+/// Lines that are not comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"))
+}
+
+#[test]
+fn files_are_short() {
+    for (path, text) in rust() {
+        let lines = text.lines().count();
+        let excused = LONG_FILES.iter().any(|(file, _)| *file == path);
+        assert!(lines <= MOST_LINES || excused, "{path} has {lines} lines: split it, or say why not in {}", file!());
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_expected() {
+    let keyword = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe trait"];
+    let mut seen = BTreeSet::new();
+    for (path, text) in rust() {
+        // The measuring bench of raw products is no part of the product.
+        if path.starts_with("bench/lab/") {
+            continue;
+        }
+        let quotes_itself = path == "tests/sources.rs";
+        if !quotes_itself && code(&text).any(|line| keyword.iter().any(|keyword| line.contains(keyword))) {
+            seen.insert(path);
+        }
+    }
+    let allowed: BTreeSet<String> = UNSAFE_FILES.iter().chain(&UNSAFE_SUPPORT).map(|path| (*path).to_owned()).collect();
+    let unexpected: Vec<_> = seen.difference(&allowed).collect();
+    assert!(unexpected.is_empty(), "unsafe code in {unexpected:?}: can it be safe? else list it in {}", file!());
+    let gone: Vec<_> = allowed.difference(&seen).collect();
+    assert!(gone.is_empty(), "no unsafe code any more in {gone:?}: take it off the list");
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = [concat!("to", "do!"), concat!("unimple", "mented!"), concat!("FIX", "ME"), concat!("TO", "DO")];
+    for (path, text) in rust() {
+        for (number, line) in (1..).zip(text.lines()) {
+            let found = words.iter().find(|word| line.contains(**word));
+            assert!(found.is_none(), "{path}:{number}: {line}");
+        }
+    }
+}
+
+#[test]
+fn no_file_knows_a_machine() {
+    let paths = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
+    for ending in [".rs", ".toml", ".md", ".py", ".sh", ".yml"] {
+        for (file, text) in files("", ending) {
+            let found = paths.iter().find(|path| text.contains(**path));
+            assert!(found.is_none(), "{file} names a place of one machine: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn every_op_folder_is_whole_and_registered() {
+    let folders: BTreeSet<String> = std::fs::read_dir(root().join("kernels/src"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !NOT_OPS.contains(&name.as_str()))
+        .collect();
+    let registered: BTreeSet<String> = kernels::registry().iter().map(|op| op.name.to_owned()).collect();
+    assert_eq!(folders, registered, "folders of kernels/src (left) are the ops of registry() (right)");
+    for op in kernels::registry() {
+        for file in ["mod.rs", "reference.rs", "cpu.rs", "cases.rs"] {
+            // The activations are plain functions that the reference of linear uses too: they lie in mod.rs.
+            let excused = op.name == "activation" && file == "reference.rs";
+            let path = root().join("kernels/src").join(op.name).join(file);
+            assert!(excused || path.is_file(), "{} lacks {file}", op.name);
+        }
+        // A few words, or one copy per restart: nothing that a benchmark could tell about them matters.
+        let timed = !op.bench.is_empty() || ["advance", "keep_best"].contains(&op.name);
+        assert!(!op.cases.is_empty() && timed, "{} lacks cases or bench sizes", op.name);
+        let labels: BTreeSet<&str> = op.cases.iter().map(|case| case.label.as_str()).collect();
+        assert_eq!(labels.len(), op.cases.len(), "{}: two cases have one label, so they draw the same values", op.name);
+    }
+}
+
+/// Names below `[dependencies]` of a manifest.
+fn dependencies(name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap_or_default();
+    let section = text.split("[dependencies]").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn imports_run_one_way() {
+    let crates = ["engine", "kernels", "models", "train", "bench", "tests"];
+    let below: [(&str, &[&str]); 4] = [
+        ("engine", &[]),
+        ("kernels", &["engine"]),
+        ("models", &["kernels", "engine"]),
+        ("train", &["models", "kernels", "engine"]),
+    ];
+    assert!(dependencies("kernels").iter().any(|name| name == "rayon"), "manifests are read");
+    for (name, allowed) in below {
+        for other in crates.iter().filter(|other| **other != name && !allowed.contains(other)) {
+            assert!(!dependencies(name).iter().any(|dependency| dependency == other), "{name} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn the_engine_knows_no_op_and_the_kernels_no_model() {
+    for (path, text) in files("engine/src", ".rs") {
+        for name in kernels::registry().iter().map(|op| op.name).filter(|name| name.len() > 6) {
+            let named =
+                code(&text).any(|line| line.contains(&format!("{name}(")) || line.contains(&format!("{name}::")));
+            assert!(!named, "{path} names the op {name}");
+        }
+    }
+    for (path, text) in files("kernels/src", ".rs") {
+        let named = code(&text).any(|line| line.contains("VitConfig"));
+        assert!(!named || path.ends_with("cases.rs") || text.contains("#[cfg(test)]"), "{path} knows a model");
+    }
+}
+
+#[test]
+fn every_suite_of_this_folder_runs() {
+    let manifest = std::fs::read_to_string(root().join("tests/Cargo.toml")).unwrap();
+    for (path, _) in files("tests", ".rs") {
+        if let Some(name) = path.strip_prefix("tests/").filter(|name| !name.contains('/')) {
+            assert!(manifest.contains(&format!("path = \"{name}\"")), "{path} is no [[test]] of tests/Cargo.toml");
+        }
+    }
+}
