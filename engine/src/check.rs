@@ -101,15 +101,16 @@ pub fn random<T: Real>(dims: &[usize], seed: u64, name: &str) -> Result<Tensor> 
     Tensor::from_fn(dims, |element| T::from_f32(philox.normal(0, element)))
 }
 
-/// Largest relative difference between <v, J u> by central differences in f64 and <J'v, u> by the backward pass, over the
+/// Largest relative difference between <v, J u> by central differences and <J'v, u> by the backward pass, over the
 /// wanted inputs and `directions` random directions u each.
 ///
-/// The differences use five points with step 1e-3, so that their own error is of order 1e-10 for smooth functions.
-/// Relative to the larger of the two values and of 1e-2 times the norms' product, so that a direction that happens to be
-/// orthogonal does not divide by nothing.
+/// Differences are taken on five points in the element type of the inputs: with step 1e-3 in f64, where their own error is of
+/// order 1e-10 for smooth functions, and with step 5e-3 in f32, where rounding leaves an error of order 1e-4. Relative to the
+/// larger of the two values and of 1e-2 times the norms' product, so that a direction that happens to be orthogonal does
+/// not divide by nothing.
 ///
 /// # Errors
-/// Those of recording and of the device; an input that is not f64.
+/// Those of recording and of the device; an input that is neither f32 nor f64.
 pub fn gradient_error(
     device: &Device,
     build: Build,
@@ -119,39 +120,52 @@ pub fn gradient_error(
     seed: u64,
 ) -> Result<f64> {
     let output = evaluate(device, build, inputs, &[], None)?.output;
-    let cotangent = random::<f64>(output.dims(), seed, "cotangent")?;
+    let cotangent = normal_like(&output, seed, "cotangent")?;
     let analytic = evaluate(device, build, inputs, wanted, Some(&cotangent))?.gradients;
+    let cotangent = cotangent.to_f64();
     let project = |inputs: &[Tensor]| -> Result<f64> {
         let output = evaluate(device, build, inputs, &[], None)?.output;
-        Ok(dot(output.values::<f64>()?, cotangent.values::<f64>()?))
+        Ok(dot(&output.to_f64(), &cotangent))
     };
     let mut worst = 0.0_f64;
     for (&at, gradient) in wanted.iter().zip(&analytic) {
         let base = inputs.get(at).ok_or_else(|| Error::new("check", "no such input").with("position", at))?;
-        if base.spec().dtype != DType::F64 {
-            return Err(Error::new("check", "gradients are checked in f64").with("input", base.spec()));
-        }
+        let gradient = gradient.to_f64();
         for direction in 0..directions {
-            let u = random::<f64>(base.dims(), seed ^ (direction + 1), "direction")?;
+            let u = normal_like(base, seed ^ (direction + 1), "direction")?.to_f64();
             let moved = |step: f64| -> Result<f64> {
                 let mut inputs = inputs.to_vec();
                 if let Some(slot) = inputs.get_mut(at) {
-                    for (x, &u) in slot.values_mut::<f64>()?.iter_mut().zip(u.values::<f64>()?) {
-                        *x += step * u;
-                    }
+                    *slot = moved_by(base, step, &u)?;
                 }
                 project(&inputs)
             };
-            let h = 1e-3;
+            let h = if base.spec().dtype == DType::F64 { 1e-3 } else { 5e-3 };
             let numeric = (8.0 * (moved(h)? - moved(-h)?) - (moved(2.0 * h)? - moved(-2.0 * h)?)) / (12.0 * h);
-            let exact = dot(gradient.values::<f64>()?, u.values::<f64>()?);
-            let norms = norm(gradient.values::<f64>()?) * norm(u.values::<f64>()?);
+            let exact = dot(&gradient, &u);
+            let norms = norm(&gradient) * norm(&u);
             let scale = numeric.abs().max(exact.abs()).max(1e-2 * norms).max(1e-12);
             let error = (numeric - exact).abs() / scale;
             worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
         }
     }
     Ok(worst)
+}
+
+/// Independent normal values of the shape and float type of `like`.
+fn normal_like(like: &Tensor, seed: u64, name: &str) -> Result<Tensor> {
+    match like.spec().dtype {
+        DType::F64 => random::<f64>(like.dims(), seed, name),
+        DType::F32 => random::<f32>(like.dims(), seed, name),
+        _ => Err(Error::new("check", "gradients are checked in f32 or f64").with("tensor", like.spec())),
+    }
+}
+
+/// `base + step u`, rounded to its type.
+fn moved_by(base: &Tensor, step: f64, u: &[f64]) -> Result<Tensor> {
+    let values: Vec<f64> = base.to_f64().iter().zip(u).map(|(x, u)| x + step * u).collect();
+    let moved = Tensor::new(base.dims(), &values)?;
+    if base.spec().dtype == DType::F64 { Ok(moved) } else { moved.cast::<f32>() }
 }
 
 /// Largest absolute difference; infinite where one side is NaN and the other is not, or the lengths differ.

@@ -8,18 +8,21 @@
 //! that doubles a variable:
 //!
 //! ```
-//! use vitrum_engine::{BufMut, Device, Exec, Result, Role, Spec, Store, Tape, Tensor, Update, UpdateIo, Work};
+//! use vitrum_engine::{BufMut, Device, Error, Exec, Result, Role, Spec, Store, Tape, Target, Tensor, Update, UpdateIo, Work};
 //!
 //! #[derive(Debug)]
 //! struct Double;
 //! impl Update for Double {
 //!     fn name(&self) -> &'static str { "double" }
 //!     fn check(&self, _: &[Spec], _: &[Spec]) -> Result<()> { Ok(()) }
-//!     fn scratch(&self, _: &[Spec], _: &[Spec], _: usize) -> usize { 0 }
+//!     fn scratch(&self, _: &[Spec], _: &[Spec], _: Target) -> usize { 0 }
 //!     fn cost(&self, state: &[Spec], _: &[Spec]) -> Work { Work::new(state[0].elements(), 2 * state[0].bytes()) }
 //!     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
 //!         let double = |buf: &mut BufMut| buf.host::<f32>().map(|x| x.iter_mut().for_each(|x| *x *= 2.0));
-//!         match exec { Exec::Cpu(_) => io.state.iter_mut().try_for_each(double) }
+//!         match exec {
+//!             Exec::Cpu(_) => io.state.iter_mut().try_for_each(double),
+//!             Exec::Wgpu(_) => Err(Error::new("double", "has no kernel for wgpu")),
+//!         }
 //!     }
 //! }
 //!
@@ -50,7 +53,8 @@ pub mod store;
 pub mod tape;
 pub mod tensor;
 
-pub use device::{Buf, BufMut, Device, Exec};
+pub use device::webgpu::{Arg, Kernel, WgpuExec};
+pub use device::{Buf, BufMut, Device, Exec, Target};
 pub use dtype::{DType, Element, Real};
 pub use error::{Error, Result};
 pub use op::{Backward, Cost, Forward, Grad, Inputs, Keeps, Mode, Op, Scratch, Update, UpdateIo, Work};

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use crate::device::{Buf, BufMut, Exec};
+use crate::device::{Buf, BufMut, Exec, Target};
 use crate::error::Result;
 use crate::shape::Spec;
 
@@ -179,8 +179,8 @@ pub trait Op: Debug + Send + Sync {
     /// As [`Spec::new`].
     fn keeps(&self, inputs: &[Spec], wanted: Inputs) -> Result<Keeps>;
 
-    /// Working memory on a device with `workers` parallel workers.
-    fn scratch(&self, inputs: &[Spec], wanted: Inputs, workers: usize) -> Scratch;
+    /// Working memory of its launches on `target`.
+    fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch;
 
     /// FLOPs and bytes.
     fn cost(&self, inputs: &[Spec], wanted: Inputs) -> Cost;
@@ -219,8 +219,8 @@ pub trait Update: Debug + Send + Sync {
     /// They do not fit; the message names the update and every spec.
     fn check(&self, state: &[Spec], inputs: &[Spec]) -> Result<()>;
 
-    /// Bytes of working memory on a device with `workers` parallel workers.
-    fn scratch(&self, state: &[Spec], inputs: &[Spec], workers: usize) -> usize;
+    /// Bytes of working memory of its launch on `target`.
+    fn scratch(&self, state: &[Spec], inputs: &[Spec], target: Target) -> usize;
 
     /// FLOPs and bytes.
     fn cost(&self, state: &[Spec], inputs: &[Spec]) -> Work;

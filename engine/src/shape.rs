@@ -109,6 +109,13 @@ impl Spec {
         Ok(Self { shape: Shape::new(dims)?, dtype })
     }
 
+    /// `count` u32 words.
+    pub(crate) fn words(count: usize) -> Self {
+        let mut dims = [0; MAX_DIMS];
+        dims[0] = count;
+        Self { shape: Shape { dims, rank: 1 }, dtype: DType::U32 }
+    }
+
     /// The dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         self.shape.dims()

@@ -100,6 +100,7 @@ impl Store {
     pub fn group(&mut self, name: &str, role: Role, entries: &[(String, Spec)]) -> Result<Group> {
         let fail = |problem: &str| Error::new("store", problem).with("group", name);
         let dtype = entries.first().map(|(_, spec)| spec.dtype).ok_or_else(|| fail("a group needs a variable"))?;
+        self.device.check_dtype(dtype).map_err(|error| error.with("group", name))?;
         let mut offset = 0_usize;
         let mut laid: Vec<Entry> = Vec::with_capacity(entries.len());
         for (entry, spec) in entries {

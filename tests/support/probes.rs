@@ -1,8 +1,6 @@
 //! Ops and updates that exist for tests: small ones, and some that break the contract on purpose.
 
-use engine::{
-    Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Mode, Op, Result, Scratch, Spec, Update, UpdateIo, Work,
-};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Mode, Op, Result, Scratch, Spec, Target, Update, UpdateIo, Work};
 
 /// `state -= rate * gradient`, in f64 or f32.
 #[derive(Debug)]
@@ -20,7 +18,7 @@ impl Update for Descend {
         Err(Error::new("descend", "takes a state and its gradient"))
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         0
     }
 
@@ -30,7 +28,7 @@ impl Update for Descend {
     }
 
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
-        let Exec::Cpu(_) = exec;
+        let Exec::Cpu(_) = exec else { return Err(Error::new("probe", "runs on the host only")) };
         let ([state], [gradient]) = (io.state, io.inputs) else {
             return Err(Error::new("descend", "takes a state and its gradient"));
         };
@@ -85,7 +83,7 @@ impl Op for Probe {
         Ok(Keeps { inputs, passes: Inputs::of(&[1]), ..Keeps::default() })
     }
 
-    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _workers: usize) -> Scratch {
+    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
         Scratch { forward: 0, backward: SCRATCH }
     }
 
@@ -94,7 +92,7 @@ impl Op for Probe {
     }
 
     fn forward(&self, exec: &mut Exec, mut io: Forward) -> Result<()> {
-        let Exec::Cpu(_) = exec;
+        let Exec::Cpu(_) = exec else { return Err(Error::new("probe", "runs on the host only")) };
         if self.0 == Habit::Fails {
             return Err(Error::new("probe", "fails as it was told"));
         }
@@ -112,7 +110,7 @@ impl Op for Probe {
     }
 
     fn backward(&self, exec: &mut Exec, mut io: Backward) -> Result<()> {
-        let Exec::Cpu(_) = exec;
+        let Exec::Cpu(_) = exec else { return Err(Error::new("probe", "runs on the host only")) };
         let (a, dy) = (io.inputs[0].host::<f64>()?, io.d_output.host::<f64>()?);
         if self.0 == Habit::WritesBeyondScratch {
             let scratch = io.scratch.scratch::<u8>();

@@ -116,6 +116,10 @@ impl HostSlab {
     }
 }
 
+fn elsewhere() -> Error {
+    Error::new("cpu", "the memory is another device's")
+}
+
 fn outside(range: &Range<usize>, bytes: usize) -> Error {
     Error::new("slab", "the range does not lie in the memory").with("range", format!("{range:?}")).with("slab", bytes)
 }
@@ -142,19 +146,19 @@ impl Memory for Cpu {
     }
 
     fn write(&self, slab: &mut Slab, offset: usize, bytes: &[u8]) -> Result<()> {
-        let Slab::Host(slab) = slab;
+        let Slab::Host(slab) = slab else { return Err(elsewhere()) };
         slab.slice_mut(offset..offset.saturating_add(bytes.len()))?.copy_from_slice(bytes);
         Ok(())
     }
 
     fn read(&self, slab: &Slab, offset: usize, bytes: &mut [u8]) -> Result<()> {
-        let Slab::Host(slab) = slab;
+        let Slab::Host(slab) = slab else { return Err(elsewhere()) };
         bytes.copy_from_slice(slab.slice(offset..offset.saturating_add(bytes.len()))?);
         Ok(())
     }
 
     fn fill(&self, slab: &mut Slab, range: Range<usize>, byte: u8) -> Result<()> {
-        let Slab::Host(slab) = slab;
+        let Slab::Host(slab) = slab else { return Err(elsewhere()) };
         slab.slice_mut(range)?.fill(byte);
         Ok(())
     }
@@ -166,10 +170,14 @@ impl<'a> Buf<'a> {
     /// # Errors
     /// `T` is not the element type, or backward reads what `keeps` did not name.
     pub fn host<T: Element>(&self) -> Result<&'a [T]> {
-        let Some(Place::Host(place)) = self.place else {
-            return Err(Error::new("buffer", "a kernel reads a value that is not kept")
-                .with("value", self.spec)
-                .help("name it in the op's keeps()"));
+        let place = match self.place {
+            Some(Place::Host(place)) => place,
+            Some(Place::Wgpu(_)) => return Err(elsewhere()),
+            None => {
+                return Err(Error::new("buffer", "a kernel reads a value that is not kept")
+                    .with("value", self.spec)
+                    .help("name it in the op's keeps()"));
+            }
         };
         is::<T>(self.spec)?;
         // SAFETY: the planner laid the buffer inside its slab (checked by `Slab::place`), aligned to ALIGNMENT; the slab
@@ -189,16 +197,16 @@ impl BufMut<'_> {
     /// # Errors
     /// `T` is not the element type.
     pub fn host<T: Element>(&mut self) -> Result<&mut [T]> {
-        let Place::Host(place) = self.place;
+        let Place::Host(place) = self.place else { return Err(elsewhere()) };
         is::<T>(self.spec)?;
         // SAFETY: as for `Buf::host`; no other buffer of the launch overlaps this one (checked when the plan is made), and
         // the borrow of self makes this its only view.
         Ok(unsafe { std::slice::from_raw_parts_mut(place.0.cast::<T>(), self.spec.elements()) })
     }
 
-    /// Working memory as elements of any type: scratch has no element type of its own.
+    /// Working memory as elements of any type: scratch has no element type of its own. Empty where it is not the host's.
     pub fn scratch<T: Element>(&mut self) -> &mut [T] {
-        let Place::Host(place) = self.place;
+        let Place::Host(place) = self.place else { return &mut [] };
         let elements = self.spec.bytes() / size_of::<T>();
         // SAFETY: as for `host`; the bytes are initialised (zeroed at allocation) and T admits every bit pattern.
         unsafe { std::slice::from_raw_parts_mut(place.0.cast::<T>(), elements) }

@@ -5,11 +5,14 @@
 
 pub mod arena;
 pub mod cpu;
+pub mod source;
+pub mod webgpu;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::Spec;
 
@@ -18,6 +21,20 @@ use crate::shape::Spec;
 pub enum Device {
     /// The host's processor.
     Cpu(cpu::Cpu),
+    /// A GPU that wgpu reaches.
+    Wgpu(webgpu::Gpu),
+}
+
+/// What decides how much working memory a launch needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// The host's processor.
+    Cpu {
+        /// Threads that work on one launch.
+        workers: usize,
+    },
+    /// A GPU that wgpu reaches.
+    Wgpu(webgpu::Caps),
 }
 
 impl Device {
@@ -29,10 +46,19 @@ impl Device {
         Ok(Self::Cpu(cpu::Cpu::new(threads)?))
     }
 
-    /// Short name: `cpu`.
+    /// A GPU that Vulkan, Metal or DX12 reaches.
+    ///
+    /// # Errors
+    /// There is none, or it refuses.
+    pub fn wgpu(options: &webgpu::Options) -> Result<Self> {
+        Ok(Self::Wgpu(webgpu::Gpu::new(options)?))
+    }
+
+    /// Short name: `cpu` or `wgpu`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Cpu(_) => "cpu",
+            Self::Wgpu(_) => "wgpu",
         }
     }
 
@@ -40,13 +66,55 @@ impl Device {
     pub fn description(&self) -> String {
         match self {
             Self::Cpu(cpu) => cpu.description(),
+            Self::Wgpu(gpu) => gpu.description(),
         }
     }
 
-    /// How many workers run one launch: the measure of per-worker scratch.
-    pub fn workers(&self) -> usize {
+    /// What decides how much working memory its launches need.
+    pub fn target(&self) -> Target {
         match self {
-            Self::Cpu(cpu) => cpu.threads(),
+            Self::Cpu(cpu) => Target::Cpu { workers: cpu.threads() },
+            Self::Wgpu(gpu) => Target::Wgpu(gpu.caps()),
+        }
+    }
+
+    /// Threads of the host that compute; `None` where another processor does.
+    pub fn threads(&self) -> Option<usize> {
+        match self {
+            Self::Cpu(cpu) => Some(cpu.threads()),
+            Self::Wgpu(_) => None,
+        }
+    }
+
+    /// Waits until all that was launched is done. On the host that is always so.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn finish(&self) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Wgpu(gpu) => gpu.finish(),
+        }
+    }
+
+    /// Refuses element types that the device does not compute in.
+    pub(crate) fn check_dtype(&self, dtype: DType) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Wgpu(_) if matches!(dtype, DType::F32 | DType::I32 | DType::U32) => Ok(()),
+            Self::Wgpu(_) => Err(Error::new("wgpu", "the element type is not computed on this device")
+                .with("dtype", dtype)
+                .help("f32, i32 or u32; f64 runs on the CPU: --device cpu")),
+        }
+    }
+
+    /// Most bytes of memory in one piece, and of one tensor in a launch.
+    pub(crate) fn limits(&self) -> Limits {
+        match self {
+            Self::Cpu(_) => Limits { arena: usize::MAX },
+            Self::Wgpu(gpu) => {
+                Limits { arena: usize::try_from(gpu.caps().max_buffer).unwrap_or(usize::MAX) }
+            }
         }
     }
 
@@ -54,18 +122,29 @@ impl Device {
     pub fn alignment(&self) -> usize {
         match self {
             Self::Cpu(_) => cpu::ALIGNMENT,
+            Self::Wgpu(_) => webgpu::ALIGNMENT,
         }
     }
 
     pub(crate) fn memory(&self) -> &dyn Memory {
         match self {
             Self::Cpu(cpu) => cpu,
+            Self::Wgpu(gpu) => gpu,
+        }
+    }
+
+    /// Whether launches are recorded when a plan is made, and submitted when it is replayed.
+    pub(crate) fn records(&self) -> bool {
+        match self {
+            Self::Cpu(_) => false,
+            Self::Wgpu(_) => true,
         }
     }
 
     pub(crate) fn exec(&self) -> Exec {
         match self {
             Self::Cpu(cpu) => Exec::Cpu(cpu::CpuExec { workers: cpu.threads() }),
+            Self::Wgpu(gpu) => Exec::Wgpu(webgpu::WgpuExec::new(gpu.clone())),
         }
     }
 
@@ -73,6 +152,7 @@ impl Device {
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             Self::Cpu(cpu) => cpu.run(work),
+            Self::Wgpu(_) => work(),
         }
     }
 }
@@ -111,6 +191,14 @@ pub trait Memory {
 pub enum Slab {
     /// Host memory.
     Host(cpu::HostSlab),
+    /// A buffer of a GPU.
+    Wgpu(webgpu::WgpuSlab),
+}
+
+/// What a device allows.
+pub(crate) struct Limits {
+    /// Most bytes of one slab.
+    pub arena: usize,
 }
 
 impl Slab {
@@ -118,6 +206,15 @@ impl Slab {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Host(slab) => slab.bytes(),
+            Self::Wgpu(slab) => slab.bytes(),
+        }
+    }
+
+    /// Which piece of memory it is, where launches are recorded: others are recorded for another one.
+    pub(crate) fn id(&self) -> Option<u32> {
+        match self {
+            Self::Host(_) => None,
+            Self::Wgpu(slab) => Some(slab.id()),
         }
     }
 
@@ -131,6 +228,7 @@ impl Slab {
         }
         match self {
             Self::Host(slab) => Ok(Place::Host(slab.at(offset))),
+            Self::Wgpu(slab) => Ok(Place::Wgpu(slab.at(offset))),
         }
     }
 }
@@ -139,6 +237,7 @@ impl Slab {
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
     Host(cpu::HostPlace),
+    Wgpu(webgpu::WgpuPlace),
 }
 
 /// A buffer to read during one launch.
@@ -182,6 +281,8 @@ impl BufMut<'_> {
 pub enum Exec {
     /// On the host's processor, inside the thread pool of its [`cpu::Cpu`].
     Cpu(cpu::CpuExec),
+    /// On a GPU that wgpu reaches: launches are recorded, and run when the plan is replayed.
+    Wgpu(webgpu::WgpuExec),
 }
 
 /// Launches that the engine itself needs. It knows no other operation.
@@ -198,9 +299,26 @@ pub(crate) enum Builtin {
 }
 
 impl Exec {
+    /// Ends one launch of a plan: what was recorded since the last one belongs to it.
+    pub(crate) fn end_launch(&mut self) {
+        match self {
+            Self::Cpu(_) => {}
+            Self::Wgpu(exec) => exec.end_launch(),
+        }
+    }
+
+    /// What was recorded; `None` where kernels have run already.
+    pub(crate) fn finish(self) -> Result<Option<webgpu::Recording>> {
+        match self {
+            Self::Cpu(_) => Ok(None),
+            Self::Wgpu(exec) => exec.finish().map(Some),
+        }
+    }
+
     pub(crate) fn builtin(&mut self, what: Builtin, target: BufMut, source: Option<Buf>) -> Result<()> {
         match self {
             Self::Cpu(_) => cpu::builtin(what, target, source),
+            Self::Wgpu(exec) => webgpu::builtin(exec, what, &target, source),
         }
     }
 }

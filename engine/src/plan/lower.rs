@@ -162,7 +162,7 @@ impl Lowering<'_> {
                 Step::Update { update, state, inputs, path } => {
                     let states: Vec<Spec> = state.iter().map(|&var| self.store.spec(var)).collect::<Result<_>>()?;
                     let specs: Vec<Spec> = inputs.iter().map(|&input| tape.spec(input)).collect::<Result<_>>()?;
-                    let scratch = update.scratch(&states, &specs, self.store.device().workers());
+                    let scratch = update.scratch(&states, &specs, self.store.device().target());
                     let work = update.cost(&states, &specs);
                     let state_buffers = state.iter().map(|&var| self.variable(var)).collect::<Result<_>>()?;
                     let inputs = inputs.iter().map(|&input| self.value(input)).collect::<Result<_>>()?;
@@ -190,7 +190,7 @@ impl Lowering<'_> {
                 extras.push(self.buffer(spec, Home::Arena));
             }
         }
-        let scratch = self.scratch(op.scratch(&specs, union, self.store.device().workers()).forward)?;
+        let scratch = self.scratch(op.scratch(&specs, union, self.store.device().target()).forward)?;
         let work = op.cost(&specs, union).forward;
         self.values.insert(value, output);
         self.extras.insert(value, extras.clone());
@@ -309,7 +309,7 @@ impl Lowering<'_> {
         }
         if d_inputs.iter().any(Option::is_some) {
             let launched = (0..inputs.len()).fold(Inputs::NONE, |set, at| set.and_if(d_inputs[at].is_some(), at));
-            let scratch = self.scratch(op.scratch(&specs, launched, self.store.device().workers()).backward)?;
+            let scratch = self.scratch(op.scratch(&specs, launched, self.store.device().target()).backward)?;
             let work = op.cost(&specs, launched).backward;
             let kernel = Kernel::Backward {
                 op: Arc::clone(op),

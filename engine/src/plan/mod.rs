@@ -10,7 +10,7 @@ mod listing;
 mod lower;
 mod run;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::device::{Builtin, arena};
 use crate::error::{Error, Result};
@@ -162,6 +162,8 @@ pub struct Plan {
     layout: arena::Layout,
     memory: MemoryReport,
     checks: bool,
+    /// The launches as the device replays them, where it records them.
+    recorded: Mutex<Option<run::Recorded>>,
 }
 
 /// Bytes of canary behind every arena buffer where checks are on.
@@ -197,9 +199,12 @@ impl Plan {
             arena: layout.bytes,
             live_peak: layout.live_peak,
         };
+        check_fits(&launches, &layout, &memory, store)?;
         let id = store.register_plan(layout.bytes)?;
-        let plan = Self { id, store: store.id(), launches, buffers, locations, kept, layout, memory, checks };
+        let recorded = Mutex::default();
+        let plan = Self { id, store: store.id(), launches, buffers, locations, kept, layout, memory, checks, recorded };
         plan.check_disjoint()?;
+        plan.record(store)?;
         Ok(plan)
     }
 
@@ -247,6 +252,21 @@ impl Plan {
     pub fn launches(&self) -> impl Iterator<Item = (&str, Phase)> {
         self.launches.iter().map(|launch| (launch.path.as_str(), launch.phase))
     }
+}
+
+/// Refuses a plan whose arena the device can't allocate, before it tries.
+fn check_fits(launches: &[Launch], layout: &arena::Layout, memory: &MemoryReport, store: &Store) -> Result<()> {
+    let limit = store.device().limits().arena;
+    if layout.bytes <= limit {
+        return Ok(());
+    }
+    let peak = launches.get(layout.peak_launch).map_or("?", |launch| launch.path.as_str());
+    Err(Error::new("plan", "the plan needs more memory in one piece than the device allows")
+        .with("arena", format!("{} bytes", layout.bytes))
+        .with("limit", format!("{limit} bytes"))
+        .with("peak set by", format!("launch {}: {peak}", layout.peak_launch))
+        .with("with variables", format!("{} bytes", memory.total()))
+        .help("take a smaller batch; `vitrum plan` finds the largest that fits"))
 }
 
 /// First and last launch of each buffer; `None` where nothing touches it.

@@ -1,8 +1,10 @@
 //! Replaying a plan.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::{BufferId, GUARD, Kernel, Launch, Location, Plan};
+use crate::device::webgpu::Recording;
 use crate::device::{Buf, BufMut, Exec, Place};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
@@ -16,13 +18,56 @@ use crate::tensor::Tensor;
 const POISON: u8 = 0xFF; // a NaN in every float type
 const CANARY: u8 = 0xA5;
 
+/// Launches that a device replays, and the arena that they were recorded for.
+pub(crate) struct Recorded {
+    arena: Option<u32>,
+    recording: Recording,
+}
+
+/// How launches run.
+enum Runner<'p> {
+    /// One by one, by the ops.
+    Direct(Exec),
+    /// As they were recorded.
+    Recorded(MutexGuard<'p, Option<Recorded>>),
+}
+
 impl Plan {
     /// Runs every launch once.
     ///
     /// # Errors
     /// The device failed, or (with checks) a kernel wrote beyond its buffer.
     pub fn replay(&self, store: &mut Store) -> Result<()> {
+        if !self.checks && store.device().records() {
+            self.begin(store)?;
+            self.recorded(store)?.as_ref().map_or(Ok(()), |it| it.recording.submit(0..self.launches.len()))?;
+            store.own_arena(self.id);
+            return Ok(());
+        }
         self.each(store, |_, _, _| Ok(true))
+    }
+
+    /// Lets the ops record their launches, where the device replays recordings.
+    pub(super) fn record(&self, store: &Store) -> Result<()> {
+        if store.device().records() {
+            drop(self.recorded(store)?);
+        }
+        Ok(())
+    }
+
+    /// The recording for the present arena: another plan may have made the arena larger since.
+    fn recorded(&self, store: &Store) -> Result<MutexGuard<'_, Option<Recorded>>> {
+        let mut slot = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let arena = store.arena().id();
+        if slot.as_ref().is_none_or(|recorded| recorded.arena != arena) {
+            let mut exec = store.device().exec();
+            for launch in &self.launches {
+                self.run(launch, store, &mut exec).map_err(|error| error.within(&launch.path))?;
+                exec.end_launch();
+            }
+            *slot = exec.finish()?.map(|recording| Recorded { arena, recording });
+        }
+        Ok(slot)
     }
 
     /// Runs every launch once and measures each.
@@ -30,6 +75,21 @@ impl Plan {
     /// # Errors
     /// As [`Plan::replay`].
     pub fn profile(&self, store: &mut Store) -> Result<Profile> {
+        if store.device().records() {
+            self.begin(store)?;
+            let durations = match self.recorded(store)?.as_ref() {
+                Some(recorded) => recorded.recording.profile()?,
+                None => Vec::new(),
+            };
+            store.own_arena(self.id);
+            let timing = |(launch, duration): (&Launch, _)| Timing {
+                path: launch.path.clone(),
+                phase: launch.phase,
+                duration,
+                work: launch.work,
+            };
+            return Ok(Profile { timings: self.launches.iter().zip(durations).map(timing).collect() });
+        }
         let mut timings = Vec::with_capacity(self.launches.len());
         let mut last = Instant::now();
         self.each(store, |_, launch, _| {
@@ -143,18 +203,24 @@ impl Plan {
         mut select: impl FnMut(&Self, &Launch, &Store) -> bool + Send,
         mut after: impl FnMut(&Self, &Launch, &Store) -> Result<bool> + Send,
     ) -> Result<()> {
-        self.check_store(store)?;
-        // No value is whole before the last launch has run.
-        store.own_arena(0);
+        self.begin(store)?;
         let device = store.device().clone();
         device.run(move || {
-            let mut exec = store.device().exec();
-            for launch in &self.launches {
+            let mut runner = if store.device().records() {
+                Runner::Recorded(self.recorded(store)?)
+            } else {
+                Runner::Direct(store.device().exec())
+            };
+            for (at, launch) in self.launches.iter().enumerate() {
                 if self.checks {
                     self.poison(launch, store)?;
                 }
                 if select(self, launch, store) {
-                    self.run(launch, store, &mut exec).map_err(|error| error.within(&launch.path))?;
+                    let outcome = match &mut runner {
+                        Runner::Direct(exec) => self.run(launch, store, exec),
+                        Runner::Recorded(slot) => slot.as_ref().map_or(Ok(()), |it| it.recording.submit(at..at + 1)),
+                    };
+                    outcome.map_err(|error| error.within(&launch.path))?;
                 }
                 if self.checks {
                     self.check_canaries(launch, store)?;
@@ -166,6 +232,13 @@ impl Plan {
             store.own_arena(self.id);
             Ok(())
         })
+    }
+
+    fn begin(&self, store: &mut Store) -> Result<()> {
+        self.check_store(store)?;
+        // No value is whole before the last launch has run.
+        store.own_arena(0);
+        Ok(())
     }
 
     fn place(&self, store: &Store, buffer: BufferId) -> Result<Place> {

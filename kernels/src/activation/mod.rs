@@ -5,8 +5,9 @@
 
 pub mod cases;
 mod cpu;
+mod wgpu;
 
-use engine::{Backward, Cost, Exec, Forward, Inputs, Keeps, Op, Real, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Exec, Forward, Inputs, Keeps, Op, Real, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 use crate::common::specs;
 
@@ -48,7 +49,7 @@ impl Op for Activation {
         Ok(Keeps { inputs: Inputs::of(&[0]), ..Keeps::default() })
     }
 
-    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _workers: usize) -> Scratch {
+    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
         Scratch::default()
     }
 
@@ -65,12 +66,14 @@ impl Op for Activation {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(*self, io)),
+            Exec::Wgpu(exec) => wgpu::forward(*self, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(*self, io)),
+            Exec::Wgpu(exec) => wgpu::backward(*self, exec, &io),
         }
     }
 }

@@ -8,7 +8,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{DType, Error, Exec, Result, Spec, Store, Tape, Update, UpdateIo, Value, Var, Work, real};
+use engine::{DType, Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
 use crate::common::decay::Decay;
 use crate::common::flat::is_vector;
@@ -98,7 +98,7 @@ impl Update for AdamW {
         }
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         0
     }
 
@@ -110,6 +110,7 @@ impl Update for AdamW {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -5,7 +5,7 @@ mod cpu;
 mod reference;
 
 use engine::rng::STATE_WORDS;
-use engine::{DType, Exec, Result, Spec, Store, Tape, Update, UpdateIo, Var, Work};
+use engine::{DType, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Var, Work};
 
 use crate::common::specs::misfit;
 
@@ -38,7 +38,7 @@ impl Update for Advance {
         Err(misfit(NAME, &["counter"; 8], state, "a random state is u32 [4], a count is [1] of u32, f32 or f64"))
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         0
     }
 
@@ -49,6 +49,7 @@ impl Update for Advance {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => cpu::run(io),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

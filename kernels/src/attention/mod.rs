@@ -13,7 +13,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 const NAME: &str = "attention";
 
@@ -71,8 +71,11 @@ impl Op for Attention {
         Ok(Keeps { inputs: Inputs::of(&[0]), output: true, extras: vec![lse], passes: Inputs::NONE })
     }
 
-    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, workers: usize) -> Scratch {
-        launch::scratch(self, inputs, workers)
+    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
+        match target {
+            Target::Cpu { workers } => launch::scratch(self, inputs, workers),
+            Target::Wgpu(_) => Scratch::default(),
+        }
     }
 
     fn cost(&self, inputs: &[Spec], _wanted: Inputs) -> Cost {
@@ -86,12 +89,14 @@ impl Op for Attention {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => launch::forward::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => launch::backward::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -203,16 +203,21 @@ pub fn wide_error(case: &Case, device: &Device) -> Result<f64> {
     Ok(errors.fold(0.0, f64::max))
 }
 
-/// Error of gradients that are added to: the case recorded twice and summed, against twice the gradients of one, in f64,
-/// relative to the largest gradient (or 1, if that is smaller). An op's second contribution must add to the first.
+/// Error of gradients that are added to: the case recorded twice and summed, against twice the gradients of one, in the
+/// widest float type of the device, relative to the largest gradient (or 1, if that is smaller). An op's second contribution must add to the first.
 ///
 /// # Errors
 /// Those of recording and of the device.
 pub fn adding_error(case: &Case, device: &Device) -> Result<f64> {
     let Record::Op(record, wanted) = &case.record else { return Ok(0.0) };
     let narrow = tensors(case)?;
-    let cotangent = cotangent(case, device, &narrow)?.map(|tensor| tensor.cast::<f64>()).transpose()?;
-    let inputs = widen(&narrow)?;
+    let mut seed = cotangent(case, device, &narrow)?;
+    let mut inputs = narrow;
+    if gradient_bound(device).0 == DType::F64 {
+        seed = seed.map(|tensor| tensor.cast::<f64>()).transpose()?;
+        inputs = widen(&inputs)?;
+    }
+    let cotangent = seed;
     let twice = |tape: &mut Tape, inputs: &[engine::Value]| {
         let (first, second) = (record(tape, inputs)?, record(tape, inputs)?);
         residual(tape, first, second, None)
@@ -236,14 +241,29 @@ fn result_name(case: &Case, index: usize) -> String {
     }
 }
 
-/// Relative error of an op's analytic gradient against central differences, in f64 (see [`check::gradient_error`]).
+/// The widest float type in which a device computes, and the largest relative error against central differences that a
+/// right gradient may have in it.
+///
+/// In f32 the differences round: 1e-2 leaves room for that, while a wrong term or sign errs by more. How exact the
+/// gradient is, [`check`] tells, which compares it with the f64 oracle element by element.
+pub fn gradient_bound(device: &Device) -> (DType, f64) {
+    match device {
+        Device::Cpu(_) => (DType::F64, 1e-6),
+        Device::Wgpu(_) => (DType::F32, 1e-2),
+    }
+}
+
+/// Relative error of an op's analytic gradient against central differences (see [`check::gradient_error`]), in the widest
+/// float type of the device; [`gradient_bound`] is its bound.
 ///
 /// # Errors
 /// Those of recording and of the device.
 pub fn gradient_error(case: &Case, device: &Device) -> Result<f64> {
     match &case.record {
         Record::Op(record, wanted) if case.differentiable => {
-            check::gradient_error(device, record.as_ref(), &widen(&tensors(case)?)?, wanted, 2, 11)
+            let narrow = tensors(case)?;
+            let inputs = if gradient_bound(device).0 == DType::F64 { widen(&narrow)? } else { narrow };
+            check::gradient_error(device, record.as_ref(), &inputs, wanted, 2, 11)
         }
         Record::Op(..) | Record::Update(..) => Ok(0.0),
     }

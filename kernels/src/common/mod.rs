@@ -1,4 +1,4 @@
-//! What the CPU kernels share, in reading order.
+//! What kernels share, in reading order; all but `gpu` and `wgsl/` is for the CPU.
 //!
 //! - [`simd`]: compiles a loop for AVX-512, AVX2 and the baseline, and picks one at run time.
 //! - [`math`]: exponential, GELU, tanh and fixed-order reductions that such loops vectorise.
@@ -11,12 +11,14 @@
 //! - [`attack`]: operands and walk of attack steps.
 //! - `rows`: log-softmax and sums of one row, gradients row by row.
 //! - `labels`: class labels.
+//! - `gpu`: what the WGSL side of ops shares; `wgsl/` holds the files that kernels include.
 //! - [`peak`]: the machine's measured ceilings, for benches.
 
 pub mod attack;
 pub mod decay;
 pub(crate) mod flat;
 pub mod gemm;
+pub(crate) mod gpu;
 pub mod grad;
 pub(crate) mod labels;
 pub mod math;

@@ -7,7 +7,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, real};
 
 use crate::common::specs::{logits_and_labels, streaming_cost};
 
@@ -41,7 +41,7 @@ impl Op for Correct {
         Ok(Keeps::default())
     }
 
-    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _workers: usize) -> Scratch {
+    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
         Scratch::default()
     }
 
@@ -52,12 +52,14 @@ impl Op for Correct {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, _io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => Err(Error::new(NAME, "has no gradient")),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

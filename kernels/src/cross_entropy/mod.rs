@@ -10,7 +10,7 @@ pub mod cases;
 mod cpu;
 pub(crate) mod reference;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Target};
 use engine::{Tape, Value, real};
 
 use crate::common::specs::{logits_and_labels, logits_pair, streaming_cost};
@@ -68,7 +68,7 @@ impl Op for CrossEntropy {
         Ok(Keeps { inputs: Inputs::of(&[0, 1]), ..Keeps::default() })
     }
 
-    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _workers: usize) -> Scratch {
+    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
         Scratch::default()
     }
 
@@ -82,6 +82,7 @@ impl Op for CrossEntropy {
                 Self::Soft => cpu::forward_soft::<T>(io),
                 Self::Labels { smoothing } => cpu::forward_labels::<T>(io, smoothing),
             }),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
@@ -91,6 +92,7 @@ impl Op for CrossEntropy {
                 Self::Soft => cpu::backward_soft::<T>(io),
                 Self::Labels { smoothing } => cpu::backward_labels::<T>(io, smoothing),
             }),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -4,7 +4,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{Error, Exec, Result, Spec, Store, Tape, Update, UpdateIo, Value, Var, Work, real};
+use engine::{Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
 use crate::common::specs::misfit;
 
@@ -41,7 +41,7 @@ impl Update for Ema {
         }
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         0
     }
 
@@ -52,6 +52,7 @@ impl Update for Ema {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self.decay, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

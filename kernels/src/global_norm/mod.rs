@@ -8,7 +8,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 use crate::common::flat::BLOCK;
 use crate::common::specs::misfit;
@@ -60,7 +60,7 @@ impl Op for GlobalNorm {
         Ok(Keeps::default())
     }
 
-    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, _workers: usize) -> Scratch {
+    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
         let blocks: usize = inputs.iter().map(|spec| spec.elements().div_ceil(BLOCK)).sum();
         Scratch { forward: blocks * size_of::<f64>(), backward: 0 }
     }
@@ -74,12 +74,14 @@ impl Op for GlobalNorm {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io, self.max_norm)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, _io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => Err(Error::new(NAME, "has no gradient")),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

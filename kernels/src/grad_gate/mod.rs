@@ -10,7 +10,7 @@ mod cpu;
 mod reference;
 
 use engine::rng::Stream;
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 use crate::common::specs;
 
@@ -54,7 +54,7 @@ impl Op for GradGate {
         Ok(Keeps { inputs: Inputs::of(&[1, 2]), ..Keeps::default() })
     }
 
-    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _workers: usize) -> Scratch {
+    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
         Scratch::default()
     }
 
@@ -66,12 +66,14 @@ impl Op for GradGate {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self.stream, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -7,7 +7,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{Exec, Result, Spec, Store, Tape, Update, UpdateIo, Value, Var, Work, real};
+use engine::{Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
 use crate::common::specs::{misfit, samples};
 
@@ -56,7 +56,7 @@ impl Update for KeepBest {
         }
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         0
     }
 
@@ -68,6 +68,7 @@ impl Update for KeepBest {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

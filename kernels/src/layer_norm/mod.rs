@@ -12,7 +12,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 use crate::common::specs;
 
@@ -72,10 +72,14 @@ impl Op for LayerNorm {
         Ok(Keeps { inputs, extras: statistics, ..Keeps::default() })
     }
 
-    fn scratch(&self, inputs: &[Spec], wanted: Inputs, workers: usize) -> Scratch {
+    fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         let Some(x) = inputs.first() else { return Scratch::default() };
         let sums =
             if wanted.has(1) || wanted.has(2) { x.shape.rows().div_ceil(rows_per_sum(x.shape.rows())) } else { 0 };
+        let workers = match target {
+            Target::Cpu { workers } => workers,
+            Target::Wgpu(_) => 0,
+        };
         Scratch { forward: 0, backward: (sums + workers) * 2 * x.shape.last() * x.dtype.size() }
     }
 
@@ -91,12 +95,14 @@ impl Op for LayerNorm {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self.eps, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

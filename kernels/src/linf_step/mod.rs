@@ -7,7 +7,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{Exec, Result, Spec, Store, Tape, Update, UpdateIo, Work, real};
+use engine::{Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Work, real};
 
 use crate::common::attack::{self, Step};
 
@@ -33,7 +33,7 @@ impl Update for LinfStep {
         attack::check(NAME, state, inputs)
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         0
     }
 
@@ -44,6 +44,7 @@ impl Update for LinfStep {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

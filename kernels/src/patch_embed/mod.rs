@@ -8,7 +8,7 @@ pub mod cases;
 mod cpu;
 mod reference;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 const NAME: &str = "patch_embed";
 
@@ -94,8 +94,11 @@ impl Op for PatchEmbed {
         Ok(Keeps { inputs, ..Keeps::default() })
     }
 
-    fn scratch(&self, inputs: &[Spec], wanted: Inputs, workers: usize) -> Scratch {
-        cpu::scratch(inputs, wanted, workers)
+    fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
+        match target {
+            Target::Cpu { workers } => cpu::scratch(inputs, wanted, workers),
+            Target::Wgpu(_) => Scratch::default(),
+        }
     }
 
     fn cost(&self, inputs: &[Spec], wanted: Inputs) -> Cost {
@@ -109,12 +112,14 @@ impl Op for PatchEmbed {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -12,7 +12,7 @@ mod cpu;
 mod reference;
 
 use engine::rng::Stream;
-use engine::{Error, Exec, Result, Spec, Store, Tape, Update, UpdateIo, Value, Var, Work, real};
+use engine::{Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
 use crate::common::flat::is_vector;
 use crate::common::specs::{misfit, random_state};
@@ -90,7 +90,7 @@ impl Update for PatchMask {
         ))
     }
 
-    fn scratch(&self, state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         let patches = state.first().and_then(|delta| self.sizes(delta).ok()).map_or(0, |(_, patches)| patches);
         2 * patches * size_of::<u32>()
     }
@@ -102,6 +102,7 @@ impl Update for PatchMask {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

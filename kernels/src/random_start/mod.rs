@@ -15,7 +15,7 @@ mod cpu;
 mod reference;
 
 use engine::rng::Stream;
-use engine::{Error, Exec, Result, Spec, Store, Tape, Update, UpdateIo, Value, Var, Work, real};
+use engine::{Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
 use crate::common::flat::is_vector;
 use crate::common::specs::{misfit, random_state, sample_ids, samples};
@@ -105,7 +105,7 @@ impl Update for RandomStart {
         }
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _workers: usize) -> usize {
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
         0
     }
 
@@ -116,6 +116,7 @@ impl Update for RandomStart {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -11,7 +11,7 @@ mod cpu;
 mod reference;
 
 use engine::rng::Stream;
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 use crate::common::random::Law;
 use crate::common::specs;
@@ -125,8 +125,11 @@ impl Op for StochasticLinear {
         Ok(Keeps { inputs: Inputs::of(&[1]).and_if(self.matrix.sharing == Sharing::PerImage, 2), ..Keeps::default() })
     }
 
-    fn scratch(&self, inputs: &[Spec], wanted: Inputs, workers: usize) -> Scratch {
-        cpu::scratch(self, inputs, wanted, workers)
+    fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
+        match target {
+            Target::Cpu { workers } => cpu::scratch(self, inputs, wanted, workers),
+            Target::Wgpu(_) => Scratch::default(),
+        }
     }
 
     fn cost(&self, inputs: &[Spec], _wanted: Inputs) -> Cost {
@@ -144,12 +147,14 @@ impl Op for StochasticLinear {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -21,7 +21,7 @@ mod cpu;
 mod reference;
 
 use engine::rng::Stream;
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Value, Work, real};
+use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
 
 use crate::common::random::Law;
 use crate::common::specs;
@@ -132,9 +132,13 @@ impl Op for StochasticScale {
         Ok(Keeps { inputs: Inputs::of(&[1]).and_if(self.sharing != Sharing::Batch, 2), ..Keeps::default() })
     }
 
-    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, workers: usize) -> Scratch {
+    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
         let Some(x) = inputs.first() else { return Scratch::default() };
-        let rows = if self.sharing == Sharing::Batch { 1 } else { workers };
+        let rows = match target {
+            Target::Cpu { .. } if self.sharing == Sharing::Batch => 1,
+            Target::Cpu { workers } => workers,
+            Target::Wgpu(_) => 0,
+        };
         let bytes = rows * x.shape.last() * x.dtype.size();
         Scratch { forward: bytes, backward: bytes }
     }
@@ -148,12 +152,14 @@ impl Op for StochasticScale {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
+            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Args {
         let entries = [Entry {
             device: device.name(),
             description: device.description(),
-            threads: device.workers(),
+            threads: device.threads().unwrap_or(1),
             simd: format!("{:?}", kernels::common::simd::level()).to_lowercase(),
             memory: memory(),
         }];

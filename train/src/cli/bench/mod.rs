@@ -72,7 +72,7 @@ impl Args {
         screen.json(&serde_json::json!({
             "device": device.name(),
             "adapter": device.description(),
-            "threads": device.workers(),
+            "threads": device.threads(),
             "ops": ops,
             "steps": answers,
         }))

@@ -30,7 +30,7 @@ const SIDE: usize = 2048;
 pub struct Answer {
     bench: String,
     peer: &'static str,
-    threads: usize,
+    threads: Option<usize>,
     median_ms: f64,
     p20_ms: f64,
     p80_ms: f64,
@@ -94,7 +94,7 @@ impl Runner {
     /// Measures a bench: `reps` times, or for `time`.
     pub fn answer(&mut self, name: &str, reps: Option<usize>, time: Duration) -> Result<Answer> {
         let base = self.base;
-        let threads = self.device.workers();
+        let threads = self.device.threads();
         let step = self.step(name)?;
         let samples = match reps {
             Some(reps) => Samples::of((0..reps.max(1)).map(|_| step.time()).collect::<Result<_>>()?)?,
@@ -237,7 +237,7 @@ impl Product {
             let philox = Philox::new(0, 0, Stream::named("cli.sgemm"));
             (0..SIDE * SIDE).map(|i| philox.uniform(sample, i)).collect()
         };
-        let scratch = vec![0.0; gemm_scratch::<f32>(SIDE, SIDE, SIDE, device.workers())];
+        let scratch = vec![0.0; gemm_scratch::<f32>(SIDE, SIDE, SIDE, device.threads().unwrap_or(1))];
         Self { device: device.clone(), a: draw(0), b: draw(1), c: vec![0.0; SIDE * SIDE], scratch }
     }
 

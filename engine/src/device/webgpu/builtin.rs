@@ -1,0 +1,32 @@
+//! The launches that the engine itself needs.
+
+use super::{Arg, Kernel, WgpuExec};
+use crate::device::source::Source;
+use crate::device::{Buf, BufMut, Builtin};
+use crate::error::{Error, Result};
+
+static SOURCE: Source =
+    Source { file: "engine/src/device/webgpu/builtin.wgsl", text: include_str!("builtin.wgsl"), library: &[] };
+
+pub(in crate::device) fn builtin(
+    exec: &mut WgpuExec,
+    what: Builtin,
+    target: &BufMut,
+    source: Option<Buf>,
+) -> Result<()> {
+    let number: u32 = match what {
+        Builtin::Ones => 0,
+        Builtin::Zeros => 1,
+        Builtin::Copy => 2,
+        Builtin::Add => 3,
+    };
+    if source.is_none() && matches!(what, Builtin::Copy | Builtin::Add) {
+        return Err(Error::new("builtin", "copy and add need a source"));
+    }
+    let kernel = Kernel::new(&SOURCE, "main").with("WHAT", number);
+    let count = target.spec().bytes() / 4;
+    let source = Arg::or_nothing(source.map(|source| source.rows()))?;
+    exec.launch_each(&kernel, count, &[target.rows()?, source], |part| {
+        [u32::try_from(part.len()).unwrap_or(u32::MAX), 0, 0, 0]
+    })
+}

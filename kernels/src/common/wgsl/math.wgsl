@@ -1,0 +1,125 @@
+// Elementary functions with known errors: those of drivers err by up to 50 units in the last place, and tanh of a large
+// argument may be NaN. The same polynomials as on the CPU (kernels/src/common/math.rs).
+//
+// NaN stays NaN: min, max and clamp drop it on some drivers, and x != x is folded to false, so comparisons select and
+// bits decide.
+
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+fn is_finite(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+// 2^n for -126 <= n <= 127.
+fn power_of_two(n: i32) -> f32 {
+    return bitcast<f32>((n + 127) << 23u);
+}
+
+// e^x within 2.5 ulp; 0 below -87.33, where the result would be subnormal.
+fn exp_(v: f32) -> f32 {
+    var x = select(v, 89.0, v > 89.0);
+    x = select(x, -88.0, x < -88.0);
+    let n = round(x * 1.442695041);
+    let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, x));
+    var p = 1.9875691500e-4;
+    p = fma(p, r, 1.3981999507e-3);
+    p = fma(p, r, 8.3334519073e-3);
+    p = fma(p, r, 4.1665795894e-2);
+    p = fma(p, r, 1.6666665459e-1);
+    p = fma(p, r, 0.5);
+    let y = fma(p, r * r, r) + 1.0;
+    // Two factors, since 2^128 is no float while e^88.5 is.
+    let whole = i32(n);
+    let half = whole >> 1u;
+    let result = y * power_of_two(half) * power_of_two(whole - half);
+    return select(result, 0.0, v < -87.33);
+}
+
+// log(1 + x) for x in [sqrt(1/2) - 1, sqrt(2) - 1] (coefficients: Cephes logf, S. Moshier).
+fn log_near_one(x: f32) -> f32 {
+    let z = x * x;
+    var p = 7.0376836292e-2;
+    p = fma(p, x, -1.1514610310e-1);
+    p = fma(p, x, 1.1676998740e-1);
+    p = fma(p, x, -1.2420140846e-1);
+    p = fma(p, x, 1.4249322787e-1);
+    p = fma(p, x, -1.6668057665e-1);
+    p = fma(p, x, 2.0000714765e-1);
+    p = fma(p, x, -2.4999993993e-1);
+    p = fma(p, x, 3.3333331174e-1);
+    return fma(p * z, x, fma(-0.5, z, x));
+}
+
+// log(x) within 2 ulp for positive normal x; -inf at 0 and for subnormals, NaN below and for NaN, +inf at +inf.
+fn log_(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    if x < 1.17549435e-38 || bits >= 0x7f800000u {
+        let negative = x < 0.0;
+        let special = select(x, bitcast<f32>(0xff800000u), x < 1.17549435e-38);
+        return select(special, bitcast<f32>(0x7fc00000u), negative);
+    }
+    var n = i32(bits >> 23u) - 126;
+    var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f000000u); // [1/2, 1)
+    if m < 0.70710678 {
+        n = n - 1;
+        m = m + m;
+    }
+    let e = f32(n);
+    let y = log_near_one(m - 1.0);
+    return fma(e, 0.693359375, fma(e, -2.12194440e-4, y));
+}
+
+// log(1 + x) within 3 ulp for x >= 0.
+fn log1p_(x: f32) -> f32 {
+    if x < 0.41421356 {
+        return log_near_one(x);
+    }
+    return log_(1.0 + x);
+}
+
+// e^x - 1 for x <= 0, within 4 ulp: a polynomial where the difference would cancel.
+fn expm1_(x: f32) -> f32 {
+    if x > -0.35 {
+        var p = 1.9875691500e-4;
+        p = fma(p, x, 1.3981999507e-3);
+        p = fma(p, x, 8.3334519073e-3);
+        p = fma(p, x, 4.1665795894e-2);
+        p = fma(p, x, 1.6666665459e-1);
+        p = fma(p, x, 0.5);
+        return fma(p, x * x, x);
+    }
+    return exp_(x) - 1.0;
+}
+
+// The standard normal distribution function and density at x: errors below 2e-7 and 1e-7.
+//
+// The tail 1 - Phi(z) = e^(-z^2/2) t P(t), t = 1/(1 + z/4), z >= 0; the exponential serves the density as well.
+fn normal_both(x: f32) -> vec2<f32> {
+    let z = abs(x);
+    let e = exp_(-0.5 * z * z);
+    let t = 1.0 / fma(z, 0.25, 1.0);
+    var p = 0.037980046;
+    p = fma(p, t, -0.21706995);
+    p = fma(p, t, 0.44095285);
+    p = fma(p, t, -0.38895707);
+    p = fma(p, t, 0.34389572);
+    p = fma(p, t, -0.036357376);
+    p = fma(p, t, 0.12446881);
+    p = fma(p, t, 0.095038360);
+    p = fma(p, t, 0.10004861);
+    let q = e * (t * p);
+    return vec2<f32>(select(1.0 - q, q, x < 0.0), e * 0.3989422804);
+}
+
+// GELU(x) = x Phi(x) and its derivative Phi(x) + x phi(x).
+fn gelu_both(x: f32) -> vec2<f32> {
+    let n = normal_both(x);
+    return vec2<f32>(x * n.x, fma(x, n.y, n.x));
+}
+
+// ReLU and its derivative, 0 at 0. NaN stays NaN.
+fn relu_both(x: f32) -> vec2<f32> {
+    return vec2<f32>(select(x, 0.0, x < 0.0), select(0.0, 1.0, x > 0.0));
+}
