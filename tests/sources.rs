@@ -1,5 +1,8 @@
 //! House rules that a machine can check, so that nobody has to remember them in a review.
 
+#[path = "support/wgsl.rs"]
+mod wgsl;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -7,10 +10,11 @@ use std::path::{Path, PathBuf};
 const LONG_FILES: [(&str, &str); 0] = [];
 const MOST_LINES: usize = 500;
 
-/// Files that may hold unsafe code: memory of the device, disjoint parts for threads, SIMD leaves, and tests that count
-/// allocations or break a promise on purpose.
-const UNSAFE_FILES: [&str; 12] = [
+/// Files that may hold unsafe code: memory of the device, kernels compiled without bounds checks, disjoint parts for
+/// threads, SIMD leaves, and tests that count allocations or break a promise on purpose.
+const UNSAFE_FILES: [&str; 14] = [
     "engine/src/device/cpu.rs",
+    "engine/src/device/webgpu/kernel.rs",
     "kernels/src/attention/cpu.rs",
     "kernels/src/common/gemm/drive.rs",
     "kernels/src/common/gemm/finish.rs",
@@ -22,6 +26,7 @@ const UNSAFE_FILES: [&str; 12] = [
     "kernels/src/common/simd.rs",
     "kernels/tests/allocations.rs",
     "tests/memory.rs",
+    "train/src/main.rs",
 ];
 /// As above, for what is compiled into several suites.
 const UNSAFE_SUPPORT: [&str; 1] = ["tests/support/probes.rs"];
@@ -194,4 +199,42 @@ fn every_suite_of_this_folder_runs() {
             assert!(manifest.contains(&format!("path = \"{name}\"")), "{path} is no [[test]] of tests/Cargo.toml");
         }
     }
+}
+
+#[test]
+fn every_wgsl_file_is_valid_within_webgpus_baseline_limits() {
+    let library = files("kernels/src/common/wgsl", ".wgsl");
+    let find = |name: &str| {
+        let path = format!("kernels/src/common/wgsl/{name}");
+        library.iter().find(|(other, _)| *other == path).map(|(_, text)| text.as_str())
+    };
+    let kernels = files("kernels/src", ".wgsl").into_iter().chain(files("engine/src", ".wgsl"));
+    let mut entries = 0;
+    for (path, text) in kernels.filter(|(path, _)| !path.contains("/common/wgsl/")) {
+        assert!(text.starts_with("//"), "{path} does not say what it computes in its first line");
+        match wgsl::check(&path, &text, &find) {
+            Ok(found) => entries += found,
+            Err(problem) => panic!("{problem}"),
+        }
+    }
+    assert!(entries > 10, "only {entries} entry points: looked in the wrong place");
+}
+
+#[test]
+fn the_check_of_wgsl_finds_what_it_looks_for() {
+    let head = "@group(0) @binding(1) var<storage, read_write> x: array<f32>;\n";
+    let find = |_: &str| None;
+    let check = |text: &str| wgsl::check("test.wgsl", text, &find).map_err(|problem| problem.to_string());
+    let kernel = |size: &str, body: &str| format!("{head}@compute @workgroup_size({size}) fn main() {{ {body} }}");
+    assert_eq!(check(&kernel("64", "x[0] = 1.0;")), Ok(1));
+    assert!(check(&kernel("512", "x[0] = 1.0;")).unwrap_err().contains("512 invocations"));
+    assert!(check(&kernel("64", "x[0] = 1u;")).unwrap_err().contains("test.wgsl:2"));
+    let memory = "var<workgroup> m: array<f32, 4097>;\n".to_owned() + &kernel("64", "m[0] = 1.0; x[0] = m[0];");
+    assert!(check(&memory).unwrap_err().contains("16388 bytes"));
+    let many: String =
+        (2..10).map(|at| format!("@group(0) @binding({at}) var<storage, read_write> x{at}: array<f32>;\n")).collect();
+    let sum: String = (2..10).map(|at| format!("x[0] = x[0] + x{at}[0];")).collect();
+    assert!(check(&(many + &kernel("64", &sum))).unwrap_err().contains("9 storage buffers"));
+    assert!(check(&kernel("64", "x[0] = subgroupAdd(x[0]);")).is_err(), "subgroups are not in the baseline");
+    assert!(wgsl::check("a.subgroup.wgsl", &kernel("64", "x[0] = subgroupAdd(x[0]);"), &find).is_ok());
 }

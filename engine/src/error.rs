@@ -18,12 +18,19 @@ struct Report {
     problem: String,
     rows: Vec<(String, String)>,
     help: Option<String>,
+    too_large: bool,
 }
 
 impl Error {
     /// An error at `place` (an op's name, a path, a flag) with a one-line description of the problem.
     pub fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self(Box::new(Report { place: place.into(), problem: problem.into(), rows: Vec::new(), help: None }))
+        Self(Box::new(Report {
+            place: place.into(),
+            problem: problem.into(),
+            rows: Vec::new(),
+            help: None,
+            too_large: false,
+        }))
     }
 
     /// Adds a row to the table: a name and the value it had.
@@ -38,6 +45,18 @@ impl Error {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
+    }
+
+    /// Marks it: a smaller batch might do.
+    #[must_use]
+    pub fn too_large(mut self) -> Self {
+        self.0.too_large = true;
+        self
+    }
+
+    /// Whether something did not fit the device: a smaller batch might do.
+    pub fn is_too_large(&self) -> bool {
+        self.0.too_large
     }
 
     /// Puts an outer place before the inner one: `blocks.3.attn: attention: ...`.

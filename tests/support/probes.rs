@@ -1,6 +1,9 @@
 //! Ops and updates that exist for tests: small ones, and some that break the contract on purpose.
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Mode, Op, Result, Scratch, Spec, Target, Update, UpdateIo, Work};
+use engine::{
+    Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Mode, Op, Result, Scratch, Spec, Target, Update, UpdateIo,
+    Work,
+};
 
 /// `state -= rate * gradient`, in f64 or f32.
 #[derive(Debug)]

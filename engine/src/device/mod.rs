@@ -112,9 +112,7 @@ impl Device {
     pub(crate) fn limits(&self) -> Limits {
         match self {
             Self::Cpu(_) => Limits { arena: usize::MAX },
-            Self::Wgpu(gpu) => {
-                Limits { arena: usize::try_from(gpu.caps().max_buffer).unwrap_or(usize::MAX) }
-            }
+            Self::Wgpu(gpu) => Limits { arena: usize::try_from(gpu.caps().max_buffer).unwrap_or(usize::MAX) },
         }
     }
 

@@ -266,7 +266,8 @@ fn check_fits(launches: &[Launch], layout: &arena::Layout, memory: &MemoryReport
         .with("limit", format!("{limit} bytes"))
         .with("peak set by", format!("launch {}: {peak}", layout.peak_launch))
         .with("with variables", format!("{} bytes", memory.total()))
-        .help("take a smaller batch; `vitrum plan` finds the largest that fits"))
+        .help("take a smaller batch; `vitrum plan` finds the largest that fits")
+        .too_large())
 }
 
 /// First and last launch of each buffer; `None` where nothing touches it.

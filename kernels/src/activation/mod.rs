@@ -7,7 +7,9 @@ pub mod cases;
 mod cpu;
 mod wgpu;
 
-use engine::{Backward, Cost, Exec, Forward, Inputs, Keeps, Op, Real, Result, Scratch, Spec, Tape, Target, Value, Work, real};
+use engine::{
+    Backward, Cost, Exec, Forward, Inputs, Keeps, Op, Real, Result, Scratch, Spec, Tape, Target, Value, Work, real,
+};
 
 use crate::common::specs;
 

@@ -13,7 +13,9 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
+use engine::{
+    Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real,
+};
 
 const NAME: &str = "attention";
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use engine::{DType, Result, Store, Tape, Tensor, Value, Var};
 
 pub use draw::Draw;
-pub use run::{
-    Verdict, adding_error, check, gradient_bound, gradient_error, reproducible, tensors, timed, wide_error,
-};
+pub use run::{Verdict, adding_error, check, gradient_bound, gradient_error, reproducible, tensors, timed, wide_error};
 
 /// Records an op on its inputs.
 pub type RecordOp = Arc<dyn Fn(&mut Tape, &[Value]) -> Result<Value> + Send + Sync>;

@@ -10,7 +10,9 @@ mod cpu;
 mod reference;
 
 use engine::rng::Stream;
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
+use engine::{
+    Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real,
+};
 
 use crate::common::specs;
 

@@ -9,7 +9,9 @@ mod cpu;
 mod reference;
 mod wgpu;
 
-use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real};
+use engine::{
+    Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real,
+};
 
 const NAME: &str = "residual";
 

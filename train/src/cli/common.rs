@@ -41,9 +41,7 @@ impl Common {
                 Err(Error::new("--adapter", "the CPU has no adapters").help("add --device wgpu"))
             }
             DeviceName::Cpu => Device::cpu(self.threads),
-            DeviceName::Wgpu => {
-                Device::wgpu(&Options { adapter: self.adapter.clone(), ..Options::default() })
-            }
+            DeviceName::Wgpu => Device::wgpu(&Options { adapter: self.adapter.clone(), ..Options::default() }),
         }
     }
 

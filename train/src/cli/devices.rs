@@ -1,20 +1,24 @@
 //! `vitrum devices`
 
+use engine::device::webgpu::{self, AdapterReport};
 use engine::{Device, Result};
 use serde::Serialize;
 
 use super::common::Common;
 
 /// List the devices that can compute
+///
+/// The processor, then every adapter that Vulkan, Metal or DX12 offers, with its limits; an arrow marks the one that
+/// --device wgpu takes, and the last column says why.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  vitrum devices\n  vitrum devices --json")]
+#[command(after_help = "Example:\n  vitrum devices\n  vitrum devices --adapter llvmpipe --json")]
 pub struct Args {}
 
 #[derive(Serialize)]
-struct Entry {
+struct Processor {
     device: &'static str,
     description: String,
-    threads: usize,
+    threads: Option<usize>,
     simd: String,
     /// Bytes; `None` where the system doesn't tell.
     memory: Option<u64>,
@@ -23,23 +27,66 @@ struct Entry {
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let device = Device::cpu(common.threads)?;
-        let entries = [Entry {
+        let processor = Processor {
             device: device.name(),
             description: device.description(),
-            threads: device.threads().unwrap_or(1),
+            threads: device.threads(),
             simd: format!("{:?}", kernels::common::simd::level()).to_lowercase(),
             memory: memory(),
-        }];
+        };
+        let adapters = webgpu::list(common.adapter.as_deref());
         let screen = common.screen();
-        let mut rows = vec![["device", "threads", "simd", "memory", "description"].map(str::to_owned).to_vec()];
-        for entry in &entries {
-            let memory = entry.memory.map_or_else(|| "unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
-            let threads = entry.threads.to_string();
-            rows.push(vec![entry.device.to_owned(), threads, entry.simd.clone(), memory, entry.description.clone()]);
+        let memory = processor.memory.map_or_else(|| "memory unknown".to_owned(), mebibytes);
+        screen.line(format!("{}, {memory}", processor.description))?;
+        if adapters.is_empty() {
+            screen.line(webgpu::nothing_found())?;
+        } else {
+            let heading =
+                ["", "wgpu adapter", "kind", "api", "binding", "buffer", "workgroup", "subgroup", "f16", "why"];
+            let mut rows = vec![heading.map(str::to_owned).to_vec()];
+            rows.extend(adapters.iter().map(row));
+            screen.table(&rows)?;
         }
-        screen.table(&rows)?;
-        screen.json(&serde_json::json!({ "devices": entries }))
+        let adapters: Vec<_> = adapters.iter().map(json).collect();
+        screen.json(&serde_json::json!({ "devices": [processor], "adapters": adapters }))
     }
+}
+
+fn row(adapter: &AdapterReport) -> Vec<String> {
+    vec![
+        if adapter.chosen { "->" } else { "" }.to_owned(),
+        format!("{} ({})", adapter.name, adapter.driver),
+        adapter.kind.to_string(),
+        adapter.api.clone(),
+        mebibytes(adapter.max_binding),
+        mebibytes(adapter.max_buffer),
+        format!("{} x {} KiB", adapter.invocations, adapter.workgroup_bytes >> 10),
+        adapter.subgroup.map_or_else(|| "none".to_owned(), |size| size.to_string()),
+        if adapter.f16 { "yes" } else { "no" }.to_owned(),
+        adapter.reason.clone(),
+    ]
+}
+
+fn json(adapter: &AdapterReport) -> serde_json::Value {
+    serde_json::json!({
+        "name": adapter.name,
+        "kind": adapter.kind.to_string(),
+        "api": adapter.api,
+        "driver": adapter.driver,
+        "max_binding": adapter.max_binding,
+        "max_buffer": adapter.max_buffer,
+        "workgroup_bytes": adapter.workgroup_bytes,
+        "workgroup_invocations": adapter.invocations,
+        "subgroup": adapter.subgroup,
+        "f16": adapter.f16,
+        "timestamps": adapter.timestamps,
+        "chosen": adapter.chosen,
+        "reason": adapter.reason,
+    })
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 /// The host's memory: what Linux says; other systems have no file for it.

@@ -57,19 +57,32 @@ impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let config = self.config()?;
         let device = common.device()?;
-        match self.step {
-            StepName::Inference => show(common, &self.forward(&device, &config, false)?),
-            StepName::Gradient => show(common, &self.forward(&device, &config, true)?),
-            StepName::Training => {
-                let optimizer = match self.optimizer {
-                    OptimizerName::Sgd => Optimizer::SGD,
-                    OptimizerName::Adamw => Optimizer::ADAMW,
-                };
-                let recipe = Recipe { batch: self.batch, optimizer, ..Recipe::default() };
-                let data = Arc::new(dummy::dataset(&config, 1, 0)?);
-                show(common, Trainer::new(&device, &config, &dummy::zeros(&config)?, data, recipe)?.plan())
+        let planned = |batch: usize| self.planned(&device, &config, batch);
+        match planned(self.batch) {
+            Ok(planned) => show(common, planned.plan()),
+            Err(error) if error.is_too_large() => {
+                let largest = largest(self.batch, |batch| planned(batch).is_ok());
+                Err(error.with("largest batch that fits", largest.map_or("none".to_owned(), |b| b.to_string())))
             }
+            Err(error) => Err(error),
         }
+    }
+
+    fn planned(&self, device: &Device, config: &VitConfig, batch: usize) -> Result<Planned> {
+        let optimizer = match (self.step, self.optimizer) {
+            (StepName::Inference, _) => {
+                return self.forward(device, config, batch, false).map(|plan| Planned::Forward(Box::new(plan)));
+            }
+            (StepName::Gradient, _) => {
+                return self.forward(device, config, batch, true).map(|plan| Planned::Forward(Box::new(plan)));
+            }
+            (StepName::Training, OptimizerName::Sgd) => Optimizer::SGD,
+            (StepName::Training, OptimizerName::Adamw) => Optimizer::ADAMW,
+        };
+        let recipe = Recipe { batch, optimizer, ..Recipe::default() };
+        let data = Arc::new(dummy::dataset(config, 1, 0)?);
+        let trainer = Trainer::new(device, config, &dummy::zeros(config)?, data, recipe)?;
+        Ok(Planned::Training(Box::new(trainer)))
     }
 
     fn config(&self) -> Result<VitConfig> {
@@ -83,12 +96,12 @@ impl Args {
         }
     }
 
-    fn forward(&self, device: &Device, config: &VitConfig, gradient: bool) -> Result<Plan> {
+    fn forward(&self, device: &Device, config: &VitConfig, batch: usize, gradient: bool) -> Result<Plan> {
         let mut store = Store::new(device.clone())?;
         let model = Vit::new(&mut store, "params", config.clone(), &dummy::zeros(config)?, DType::F32)?;
-        let image = [self.batch, config.channels, config.image[0], config.image[1]];
+        let image = [batch, config.channels, config.image[0], config.image[1]];
         let images = store.data_var("images", DType::F32, &image)?;
-        let labels = store.data_var("labels", DType::I32, &[self.batch])?;
+        let labels = store.data_var("labels", DType::I32, &[batch])?;
         let mut tape = Tape::new();
         let x = tape.var(&store, images)?;
         let logits = model.forward(&mut tape, &store, x, &Run::default())?.logits;
@@ -100,6 +113,35 @@ impl Args {
         let gradients = tape.gradients(losses, &[x])?;
         tape.plan(&mut store, &gradients)
     }
+}
+
+/// A plan with what it needs.
+enum Planned {
+    Forward(Box<Plan>),
+    Training(Box<Trainer>),
+}
+
+impl Planned {
+    fn plan(&self) -> &Plan {
+        match self {
+            Self::Forward(plan) => plan,
+            Self::Training(trainer) => trainer.plan(),
+        }
+    }
+}
+
+/// The largest batch below `too_large` that fits, if any does: whatever fits, fewer fit too.
+fn largest(too_large: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    let (mut low, mut high) = (0, too_large);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    (low > 0).then_some(low)
 }
 
 fn show(common: &Common, plan: &Plan) -> Result<()> {
@@ -120,4 +162,17 @@ fn show(common: &Common, plan: &Plan) -> Result<()> {
             "total": memory.total(),
         },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::largest;
+
+    #[test]
+    fn the_largest_batch_is_found_by_halving() {
+        for most in 0..20 {
+            assert_eq!(largest(20, |batch| batch <= most), (most > 0).then_some(most));
+        }
+        assert_eq!(largest(1, |_| true), None);
+    }
 }

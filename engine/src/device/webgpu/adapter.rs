@@ -147,7 +147,8 @@ pub(super) fn choose(wanted: Option<&str>) -> Result<(wgpu::Adapter, AdapterRepo
     }
 }
 
-fn nothing_found() -> Error {
+/// Why `--device wgpu` can't be had: what was tried, and how to get an adapter.
+pub fn nothing_found() -> Error {
     let error = Error::new("wgpu", "no GPU adapter was found");
     #[cfg(target_os = "linux")]
     {

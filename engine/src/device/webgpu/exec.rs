@@ -203,13 +203,16 @@ impl WgpuExec {
         if windows.len() > MAX_BUFFERS {
             return Err(Error::new(kernel.name(), "a kernel has at most 8 buffers").with("buffers", windows.len()));
         }
-        if let Some(window) = windows.iter().find(|window| window.bytes > max_binding || !window.offset.is_multiple_of(256)) {
+        if let Some(window) =
+            windows.iter().find(|window| window.bytes > max_binding || !window.offset.is_multiple_of(256))
+        {
             return Err(Error::new(kernel.name(), "a tensor exceeds what the adapter can bind at once")
                 .with("tensor", window.spec)
                 .with("bytes", window.bytes)
                 .with("limit", max_binding)
                 .with("offset", window.offset)
-                .help("take a smaller batch, or an adapter with a larger limit: see `vitrum devices`"));
+                .help("take a smaller batch, or an adapter with a larger limit: see `vitrum devices`")
+                .too_large());
         }
         let pipeline = self.gpu.pipeline(kernel, windows.len())?;
         let start = self.params.len();
@@ -217,9 +220,8 @@ impl WgpuExec {
         let end = self.params.len();
         self.params.resize(end.next_multiple_of(super::ALIGNMENT), 0);
         let params = memory::bytes(start)..memory::bytes(start + (end - start).next_multiple_of(16).max(16));
-        let groups = fold(groups, max_groups).ok_or_else(|| {
-            Error::new(kernel.name(), "too many workgroups for the adapter").with("groups", groups)
-        })?;
+        let groups = fold(groups, max_groups)
+            .ok_or_else(|| Error::new(kernel.name(), "too many workgroups for the adapter").with("groups", groups))?;
         self.pending.push(Pending { pipeline, name: kernel.name(), windows, params, groups });
         Ok(())
     }

@@ -127,8 +127,7 @@ fn make_layout(device: &wgpu::Device, buffers: usize) -> Layout {
     let storage = wgpu::BufferBindingType::Storage { read_only: false };
     let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
     entries.extend((1_u32..).take(buffers).map(|binding| entry(binding, storage)));
-    let bindings =
-        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+    let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
     let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
         bind_group_layouts: &[Some(&bindings)],

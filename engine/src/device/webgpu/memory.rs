@@ -124,7 +124,8 @@ impl Memory for Gpu {
             return Err(Error::new("wgpu", "the adapter allows no buffer of this size")
                 .with("bytes", size)
                 .with("limit", self.inner.caps.max_buffer)
-                .help("take a smaller batch or model"));
+                .help("take a smaller batch or model")
+                .too_large());
         }
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let descriptor = BufferDescriptor { label: Some("slab"), size, usage, mapped_at_creation: false };

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wgpu::Features;
 
-pub use adapter::{AdapterKind, AdapterReport, list};
+pub use adapter::{AdapterKind, AdapterReport, list, nothing_found};
 pub(super) use builtin::builtin;
 pub use exec::{Arg, WgpuExec, Window};
 pub use kernel::Kernel;
@@ -209,7 +209,7 @@ impl Gpu {
         match errors.into_iter().flatten().next() {
             None => Ok(result),
             Some(wgpu::Error::OutOfMemory { .. }) => {
-                Err(Error::new("wgpu", "out of memory").with("at", what).help("take a smaller batch"))
+                Err(Error::new("wgpu", "out of memory").with("at", what).help("take a smaller batch").too_large())
             }
             Some(error) => Err(Error::new("wgpu", format!("{what}: {error}"))),
         }

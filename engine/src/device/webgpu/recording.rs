@@ -43,10 +43,8 @@ fn step(gpu: &Gpu, uniform: &wgpu::Buffer, launch: Pending) -> Result<Step> {
     let bind = |buffer, offset, bytes| {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: size(bytes) })
     };
-    let mut entries = vec![wgpu::BindGroupEntry {
-        binding: 0,
-        resource: bind(uniform, params.start, params.end - params.start),
-    }];
+    let mut entries =
+        vec![wgpu::BindGroupEntry { binding: 0, resource: bind(uniform, params.start, params.end - params.start) }];
     for (binding, (buffer, window)) in (1_u32..).zip(buffers.iter().zip(&windows)) {
         // An absent buffer has its own place for each binding: two writable bindings must not overlap.
         let offset = if window.slab.is_some() { window.offset } else { u64::from(binding - 1) * 256 };
