@@ -141,6 +141,24 @@ impl Trainer {
         self.plan.profile(&mut self.store)
     }
 
+    /// Time that the host spends on one replay of the training step where the device replays recordings, its own work excluded;
+    /// `None` where the host computes. Changes the weights as a step does.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn host_time(&mut self) -> Result<Option<std::time::Duration>> {
+        let device = self.store.device().clone();
+        if device.threads().is_some() {
+            return Ok(None);
+        }
+        device.finish()?;
+        let start = std::time::Instant::now();
+        self.plan.replay(&mut self.store)?;
+        let spent = start.elapsed();
+        device.finish()?;
+        Ok(Some(spent))
+    }
+
     /// The plan of a training step (without the attack's).
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -1,6 +1,7 @@
 //! `vitrum bench`
 
 mod ops;
+mod product;
 mod samples;
 mod steps;
 
@@ -14,8 +15,8 @@ use super::common::Common;
 ///
 /// Operations run forward and backward apart. The ceilings (multiply-adds in registers, copies between memories) are measured in the
 /// same run, on the same threads; a percentage above 100 means that the data of a case fit into a cache, which is faster than
-/// memory. Whole steps are training steps of ViT-Ti/16 and of a DeiT-Ti with 65 tokens, PGD-10 adversarial training of the latter, and
-/// a 2048 x 2048 x 2048 product.
+/// memory. Whole steps are training steps of ViT-Ti/16, of a DeiT-Ti with 65 tokens and of a ViT for MNIST, PGD-10 adversarial training
+/// of the DeiT-Ti, and square products. On a GPU launches are timed by the device where it offers timestamps.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  vitrum bench --ops --filter attention --threads 2\n  vitrum bench --steps --filter deit_ti_65_train_b64 --profile"

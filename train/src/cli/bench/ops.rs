@@ -37,7 +37,7 @@ pub struct Measured {
 }
 
 pub fn run(device: &Device, screen: &Screen, ops: &[OpCases], time: Duration) -> Result<Measured> {
-    let peak = device.run(|| peak::measure(Duration::from_millis(300)));
+    let peak = peak::measure(device, Duration::from_millis(300))?;
     let (peak_gflops, copy_gbs) = (peak.flops / 1e9, peak.bytes / 1e9);
     screen.line(format_args!(
         "measured ceilings: {peak_gflops:.0} GFLOP/s of f32 multiply-adds, {copy_gbs:.1} GB/s of copies (read and written)"
@@ -120,11 +120,14 @@ fn measure(case: &Case, device: &Device, time: Duration) -> Result<Vec<Pass>> {
     }
 }
 
-/// Whole replays, on the threads that compute.
+/// Whole replays: on the threads that compute, or as the device times its launches.
 fn replays(plan: &Plan, store: &mut Store, time: Duration) -> Result<Samples> {
     let device = store.device().clone();
     device.run(|| {
         Samples::collect(time, || {
+            if device.threads().is_none() {
+                return Ok(plan.profile(store)?.total());
+            }
             let start = Instant::now();
             plan.replay(store)?;
             Ok(start.elapsed())

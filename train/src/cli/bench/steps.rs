@@ -4,9 +4,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::rng::{Philox, Stream};
 use engine::{Device, Error, MemoryReport, Profile, Result};
-use kernels::common::gemm::{Gemm, Mat, MatMut, gemm, gemm_scratch};
 use models::{Normalisation, VitConfig, init, registry};
 use serde::Serialize;
 use train::attack::AttackConfig;
@@ -15,15 +13,22 @@ use train::eps::Eps;
 use train::recipe::{Adversarial, Method, Optimizer, Recipe, Schedule};
 use train::trainer::Trainer;
 
+use super::product::Product;
 use super::samples::Samples;
 use crate::cli::dummy;
 use crate::cli::screen;
 
 /// What there is.
-pub const NAMES: [&str; 4] = ["vit_ti16_224_train_b8", "deit_ti_65_train_b64", "deit_ti_65_pgd10_b64", "sgemm_2048"];
-
-/// Rows and columns of the matrix product.
-const SIDE: usize = 2048;
+pub const NAMES: [&str; 8] = [
+    "vit_ti16_224_train_b8",
+    "deit_ti_65_train_b8",
+    "deit_ti_65_train_b64",
+    "deit_ti_65_pgd10_b64",
+    "vit_mnist_train_b128",
+    "sgemm_1024",
+    "sgemm_2048",
+    "sgemm_4096",
+];
 
 /// One measurement: the line that `bench/peers/compare.py` reads.
 #[derive(Serialize)]
@@ -44,6 +49,10 @@ pub struct Answer {
     planned_peak_mb: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gflops: Option<f64>,
+    /// Where the device replays recordings: time of the host for one replay of the training step, device work excluded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_ms: Option<f64>,
+    adapter: String,
     versions: serde_json::Value,
 }
 
@@ -54,6 +63,9 @@ impl Answer {
         let mut line = format!("{bench:24} {median_ms:10.2} ms  ({p20_ms:.2} to {p80_ms:.2}, {reps} repetitions)");
         if let Some(gflops) = self.gflops {
             line += &format!(", {gflops:.1} GFLOP/s");
+        }
+        if let Some(host) = self.host_ms {
+            line += &format!(", {host:.3} ms of the host per replay");
         }
         if let (Some(planned), Some(peak)) = (self.planned_peak_mb, self.peak_rss_mb) {
             line += &format!(", planned {planned:.0} MiB, resident so far {peak:.0} MiB");
@@ -94,7 +106,7 @@ impl Runner {
     /// Measures a bench: `reps` times, or for `time`.
     pub fn answer(&mut self, name: &str, reps: Option<usize>, time: Duration) -> Result<Answer> {
         let base = self.base;
-        let threads = self.device.threads();
+        let (threads, adapter) = (self.device.threads(), self.device.description());
         let step = self.step(name)?;
         let samples = match reps {
             Some(reps) => Samples::of((0..reps.max(1)).map(|_| step.time()).collect::<Result<_>>()?)?,
@@ -113,6 +125,8 @@ impl Runner {
             base_rss_mb: base,
             planned_peak_mb: step.memory().map(|memory| mebibytes(memory.total())),
             gflops: step.flops().map(|flops| flops / seconds / 1e9),
+            host_ms: step.host_seconds()?.map(|seconds| 1e3 * seconds),
+            adapter,
             versions: serde_json::json!({ "vitrum": env!("CARGO_PKG_VERSION") }),
         })
     }
@@ -147,14 +161,6 @@ struct Training {
     batch: Batch,
 }
 
-struct Product {
-    device: Device,
-    a: Vec<f32>,
-    b: Vec<f32>,
-    c: Vec<f32>,
-    scratch: Vec<f32>,
-}
-
 impl Step {
     fn new(name: &str, device: &Device) -> Result<Self> {
         let plain = Method::Plain;
@@ -162,7 +168,11 @@ impl Step {
             "vit_ti16_224_train_b8" => training(device, &vit_ti16()?, 8, plain),
             "deit_ti_65_train_b64" => training(device, &deit_ti_65()?, 64, plain),
             "deit_ti_65_pgd10_b64" => training(device, &deit_ti_65()?, 64, pgd10()),
-            "sgemm_2048" => Ok(Self::Product(Product::new(device))),
+            "deit_ti_65_train_b8" => training(device, &deit_ti_65()?, 8, plain),
+            "vit_mnist_train_b128" => training(device, &vit_mnist()?, 128, plain),
+            "sgemm_1024" => Product::new(device, 1024).map(Self::Product),
+            "sgemm_2048" => Product::new(device, 2048).map(Self::Product),
+            "sgemm_4096" => Product::new(device, 4096).map(Self::Product),
             _ => Err(Error::new("bench", "unknown bench").with("given", name).with("known", NAMES.join(", "))),
         }
     }
@@ -191,7 +201,19 @@ impl Step {
         #[expect(clippy::cast_precision_loss, reason = "a count of work")]
         match self {
             Self::Train(_) => None,
-            Self::Product(_) => Some(2.0 * (SIDE * SIDE * SIDE) as f64),
+            Self::Product(product) => Some(2.0 * (product.side() as f64).powi(3)),
+        }
+    }
+
+    /// Seconds that the host spends on a replay of the training step, the median of some; `None` where it computes itself.
+    fn host_seconds(&mut self) -> Result<Option<f64>> {
+        match self {
+            Self::Train(training) => {
+                let times = (0..5).map(|_| training.trainer.host_time()).collect::<Result<Option<Vec<_>>>>()?;
+                let times = times.map(|times| Samples::of(times.iter().map(Duration::as_secs_f64).collect()));
+                Ok(times.transpose()?.map(|samples| samples.quantile(0.5)))
+            }
+            Self::Product(_) => Ok(None),
         }
     }
 }
@@ -204,6 +226,13 @@ fn vit_ti16() -> Result<VitConfig> {
 /// 32 pixels, patch 4: 64 patches and the class token.
 fn deit_ti_65() -> Result<VitConfig> {
     Ok(VitConfig { image: [32, 32], patch: 4, classes: 10, ..vit_ti16()? })
+}
+
+/// 28 pixels of one channel, patch 4: 49 patches and the class token; width 64, 4 blocks, 4 heads.
+fn vit_mnist() -> Result<VitConfig> {
+    let normalisation = Normalisation::parse("0.1307/0.3081", 1)?;
+    let sizes = VitConfig { image: [28, 28], channels: 1, patch: 4, classes: 10, normalisation, ..vit_ti16()? };
+    Ok(VitConfig { width: 64, depth: 4, heads: 4, head_width: 16, mlp_width: 256, ..sizes })
 }
 
 /// PGD-10 adversarial training; ARD and PRM are left out, since the peers have none.
@@ -229,23 +258,6 @@ fn training(device: &Device, config: &VitConfig, batch: usize, method: Method) -
     let first = batches.next().ok_or_else(|| Error::new("bench", "the loader made no batch"))??;
     let trainer = Trainer::new(device, config, &init::init(config, 0)?, data, recipe)?;
     Ok(Step::Train(Box::new(Training { trainer, batch: first })))
-}
-
-impl Product {
-    fn new(device: &Device) -> Self {
-        let draw = |sample| {
-            let philox = Philox::new(0, 0, Stream::named("cli.sgemm"));
-            (0..SIDE * SIDE).map(|i| philox.uniform(sample, i)).collect()
-        };
-        let scratch = vec![0.0; gemm_scratch::<f32>(SIDE, SIDE, SIDE, device.threads().unwrap_or(1))];
-        Self { device: device.clone(), a: draw(0), b: draw(1), c: vec![0.0; SIDE * SIDE], scratch }
-    }
-
-    fn run(&mut self) -> Result<()> {
-        let Self { device, a, b, c, scratch } = self;
-        let (a, b, c) = (Mat::rows(a, SIDE), Mat::rows(b, SIDE), MatMut::rows(c, SIDE));
-        device.run(|| gemm(Gemm::new(SIDE, SIDE, SIDE, a, b, c), scratch))
-    }
 }
 
 /// Highest resident memory of this process, MiB: Linux tells.
