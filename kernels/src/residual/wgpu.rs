@@ -15,6 +15,8 @@ pub(super) fn forward(exec: &mut WgpuExec, io: &Forward) -> Result<()> {
     let kernel = Kernel::new(&FORWARD, "main").when("SCALED", gamma.is_some());
     let gamma = Arg::or_nothing(gamma.map(|gamma| gamma.whole()))?;
     let args = [io.inputs[0].rows()?, io.inputs[1].rows()?, gamma, io.output.rows()?];
+    // Without LayerScale there are no columns: elements may be cut anywhere.
+    let (rows, width) = if io.inputs.len() > 2 { (rows, width) } else { (rows * width, 1) };
     let params = |part: std::ops::Range<usize>| [word(part.len() * width), word(width), 0, 0];
     exec.launch_rows(&kernel, rows, &args, |rows| (rows * width).div_ceil(64), params)
 }

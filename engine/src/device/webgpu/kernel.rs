@@ -136,10 +136,12 @@ fn make_layout(device: &wgpu::Device, buffers: usize) -> Layout {
     Layout { bindings, pipeline }
 }
 
-/// The compiler's message with the line of the file that it means: `wgsl:LINE:COLUMN` counts lines of the whole.
+/// The compiler's message with the line of the file that it means: it counts lines of the whole, as `LABEL:LINE:COLUMN`.
 fn located(kernel: &Kernel, expanded: &Expanded, error: &Error) -> Error {
     let text = error.to_string();
-    let line = text.split("wgsl:").nth(1).and_then(|rest| rest.split(':').next()).and_then(|line| line.parse().ok());
+    let label = format!("{}:", kernel.source.file);
+    let after = text.split(label.as_str()).nth(1).or_else(|| text.split("wgsl:").nth(1));
+    let line = after.and_then(|rest| rest.split(':').next()).and_then(|line| line.trim().parse().ok());
     let error = Error::new(kernel.entry, "the kernel does not compile").with("compiler says", text.trim());
     match line.and_then(|line| expanded.origin(line)) {
         Some((file, line)) => error.with("at", format!("{file}:{line}")),

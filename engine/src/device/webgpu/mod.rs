@@ -145,11 +145,7 @@ impl Gpu {
         })?;
         let health = Arc::new(Health::default());
         let (lost, uncaptured) = (Arc::clone(&health), Arc::clone(&health));
-        device.set_device_lost_callback(move |reason, text| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                lost.report("was lost", text);
-            }
-        });
+        device.set_device_lost_callback(move |_, text| lost.report("was lost", text));
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
             wgpu::Error::OutOfMemory { .. } => uncaptured.report("is out of memory", error.to_string()),
             _ => uncaptured.report("reported an error", error.to_string()),
@@ -182,6 +178,11 @@ impl Gpu {
             nothing,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Gives the device back: whatever still uses it fails as if it had been lost.
+    pub fn destroy(&self) {
+        self.inner.device.destroy();
     }
 
     /// What the adapter tells of itself.
