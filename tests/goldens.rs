@@ -43,9 +43,8 @@ fn goldens() -> Result<[Golden; 2]> {
 }
 
 impl Golden {
-    fn net(&self, dtype: DType, images: &Tensor) -> Result<Net> {
-        let device = Device::cpu(Some(2))?;
-        Net::new(device, &self.loaded.config, &self.loaded.tensors, dtype, images, &self.labels)
+    fn net(&self, device: &Device, dtype: DType, images: &Tensor) -> Result<Net> {
+        Net::new(device.clone(), &self.loaded.config, &self.loaded.tensors, dtype, images, &self.labels)
     }
 
     fn read(&self, key: &str) -> Result<Tensor> {
@@ -60,6 +59,13 @@ impl Golden {
     }
 }
 
+/// Where and in which type the goldens are computed: on the CPU in both, on this machine's adapter in f32.
+fn places() -> Vec<(Device, DType)> {
+    let cpu = Device::cpu(Some(2)).unwrap();
+    let adapter = support::gpu::device().map(|device| (device.clone(), DType::F32));
+    [(cpu.clone(), DType::F32), (cpu, DType::F64)].into_iter().chain(adapter).collect()
+}
+
 /// Bound on |a - b|^2 / |b|^2, by type.
 fn bound(dtype: DType) -> f64 {
     if dtype == DType::F32 { 5e-12 } else { 1e-13 }
@@ -68,8 +74,8 @@ fn bound(dtype: DType) -> f64 {
 #[test]
 fn logits_features_and_every_gradient() {
     for golden in goldens().unwrap() {
-        for dtype in [DType::F32, DType::F64] {
-            let mut net = golden.net(dtype, &golden.read("images").unwrap()).unwrap();
+        for (device, dtype) in places() {
+            let mut net = golden.net(&device, dtype, &golden.read("images").unwrap()).unwrap();
             let mut tape = Tape::new();
             let images = tape.var(&net.store, net.images).unwrap();
             let (output, loss) = net.loss(&mut tape, images, &Run::default()).unwrap();
@@ -97,7 +103,7 @@ fn logits_features_and_every_gradient() {
             );
             for (key, value) in pairs {
                 let error = nmse(&plan.read(&net.store, value).unwrap().to_f64(), &golden.read(&key).unwrap().to_f64());
-                assert!(error < bound(dtype), "{} {dtype} {key}: {error:e}", golden.name);
+                assert!(error < bound(dtype), "{} {} {dtype} {key}: {error:e}", golden.name, device.name());
             }
         }
     }
@@ -106,8 +112,9 @@ fn logits_features_and_every_gradient() {
 #[test]
 fn ten_steps_of_sgd() {
     for golden in goldens().unwrap() {
-        for (dtype, bound) in [(DType::F32, 1e-5), (DType::F64, 1e-6)] {
-            let mut net = golden.net(dtype, &golden.read("images").unwrap()).unwrap();
+        for (device, dtype) in places() {
+            let bound = if dtype == DType::F32 { 1e-5 } else { 1e-6 };
+            let mut net = golden.net(&device, dtype, &golden.read("images").unwrap()).unwrap();
             let (plan, loss) = net.training(0.05, 0.9, 1e-4, f64::INFINITY, true).unwrap();
             let mut losses = Vec::new();
             for _ in 0..=10 {
@@ -115,7 +122,7 @@ fn ten_steps_of_sgd() {
                 losses.push(plan.read(&net.store, loss).unwrap().to_f64()[0]);
             }
             let error = golden.losses("sgd.losses", &losses).unwrap();
-            assert!(error < bound, "{} {dtype}: {error:e}", golden.name);
+            assert!(error < bound, "{} {} {dtype}: {error:e}", golden.name, device.name());
             assert!(losses[10] < 0.7 * losses[0], "{losses:?}");
         }
     }
@@ -124,10 +131,11 @@ fn ten_steps_of_sgd() {
 #[test]
 fn five_steps_of_pgd() {
     for golden in goldens().unwrap() {
-        for (dtype, loss_bound, image_bound) in [(DType::F32, 1e-6, 2e-7), (DType::F64, 1e-7, 1e-7)] {
+        for (device, dtype) in places() {
+            let (loss_bound, image_bound) = if dtype == DType::F32 { (1e-6, 2e-7) } else { (1e-7, 1e-7) };
             let clean = golden.read("images").unwrap();
             let noise = golden.read("pgd.noise").unwrap();
-            let mut net = golden.net(dtype, &clean).unwrap();
+            let mut net = golden.net(&device, dtype, &clean).unwrap();
             let mut tape = Tape::new();
             let images = tape.var(&net.store, net.images).unwrap();
             let delta = net.store.single("delta", engine::Role::Data, net.store.spec(net.images).unwrap()).unwrap();
@@ -151,9 +159,9 @@ fn five_steps_of_pgd() {
             // The sixth replay computed the loss of the fifth iterate before it stepped on.
             let last = plan.read(&net.store, adversarial).unwrap().to_f64();
             let error = golden.losses("pgd.losses", &losses).unwrap();
-            assert!(error < loss_bound, "{} {dtype}: loss {error:e}", golden.name);
+            assert!(error < loss_bound, "{} {} {dtype}: loss {error:e}", golden.name, device.name());
             let error = engine::check::max_error(&last, &golden.read("pgd.adversarial").unwrap().to_f64());
-            assert!(error < image_bound, "{} {dtype}: last iterate {error:e}", golden.name);
+            assert!(error < image_bound, "{} {} {dtype}: last iterate {error:e}", golden.name, device.name());
         }
     }
 }
@@ -180,6 +188,10 @@ mod real_weights {
         load(folder.join("model.safetensors"), &options)
     }
 
+    fn cpu() -> Device {
+        Device::cpu(Some(2)).unwrap()
+    }
+
     /// The f32 values of a two-dimensional npy file.
     fn npy(path: &PathBuf) -> Result<Vec<f32>> {
         let bad = || Error::new(path.display().to_string(), "not a little-endian f32 npy file of version 1");
@@ -193,8 +205,8 @@ mod real_weights {
         Ok(bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
-    fn logits(loaded: &Loaded, set: &Dataset, batch: usize) -> Result<Vec<f32>> {
-        let mut store = Store::new(Device::cpu(Some(2))?)?;
+    fn logits(device: Device, loaded: &Loaded, set: &Dataset, batch: usize) -> Result<Vec<f32>> {
+        let mut store = Store::new(device)?;
         let vit = Vit::new(&mut store, "params", loaded.config.clone(), &loaded.tensors, DType::F32)?;
         let [c, h, w] = set.dims();
         let images = store.data_var("images", DType::F32, &[batch, c, h, w])?;
@@ -237,7 +249,7 @@ mod real_weights {
         assert_eq!(loaded.layout, Layout::VitPytorch);
         assert_eq!((loaded.config.heads, loaded.config.head_width, loaded.config.qkv_bias), (4, 64, false));
         let set = open(mnist.to_str().unwrap(), Split::Test, &Options::default()).unwrap();
-        let ours = logits(&loaded, &set, 128).unwrap();
+        let ours = logits(cpu(), &loaded, &set, 128).unwrap();
         let theirs = npy(&folder.join("test_logits.npy")).unwrap();
         assert_eq!(ours.len(), theirs.len());
         let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -265,14 +277,27 @@ mod real_weights {
     }
 
     #[test]
+    fn the_adapter_gives_the_same_logits_of_a_thousand_mnist_images() {
+        let (Some(folder), Some(mnist)) = (real_data("vit-mnist"), real_data("mnist")) else { return };
+        let Some(device) = crate::support::gpu::device() else { return };
+        let loaded = model(&folder).unwrap();
+        let options = Options { limit: Some(1000), ..Options::default() };
+        let set = open(mnist.to_str().unwrap(), Split::Test, &options).unwrap();
+        let ours = logits(device.clone(), &loaded, &set, 128).unwrap();
+        let theirs = npy(&folder.join("test_logits.npy")).unwrap();
+        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(ours.len() == 10_000 && worst < 1e-3, "{worst}");
+    }
+
+    #[test]
     fn an_mnist_image_gives_the_same_logits_alone_and_in_company() {
         let (Some(folder), Some(mnist)) = (real_data("vit-mnist"), real_data("mnist")) else { return };
         let loaded = model(&folder).unwrap();
         let set =
             open(mnist.to_str().unwrap(), Split::Test, &Options { limit: Some(9), ..Options::default() }).unwrap();
-        let alone = logits(&loaded, &set, 1).unwrap();
-        let together = logits(&loaded, &set, 9).unwrap();
-        let ragged = logits(&loaded, &set, 4).unwrap();
+        let alone = logits(cpu(), &loaded, &set, 1).unwrap();
+        let together = logits(cpu(), &loaded, &set, 9).unwrap();
+        let ragged = logits(cpu(), &loaded, &set, 4).unwrap();
         assert_eq!(alone, together);
         assert_eq!(alone, ragged);
     }

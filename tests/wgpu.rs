@@ -5,31 +5,17 @@
 mod expectations;
 mod support;
 
-use std::sync::OnceLock;
-
-use engine::device::webgpu::{AdapterKind, Options};
 use engine::{DType, Device, Result, Tensor};
 use expectations::{EXPECTED_FAILURES, judge};
 use kernels::cases::{Case, Draw, adding_error, check, gradient_bound, gradient_error, reproducible};
 use models::{Activation, Distribution, Sharing, Stochastic, StochasticLayer, VitConfig};
+use support::gpu;
 use support::vit::{Net, config, images, lively};
 
-/// The adapter as it is, and as a graphics card; each is opened once.
+/// The adapter as it is, and as a graphics card.
 fn devices() -> Vec<(&'static str, &'static Device)> {
-    static AS_IS: OnceLock<Option<Device>> = OnceLock::new();
-    static AS_CARD: OnceLock<Option<Device>> = OnceLock::new();
-    let open = |options: Options| match Device::wgpu(&options) {
-        Ok(device) => Some(device),
-        Err(error) => {
-            vitrum_tests::skipped(format_args!("the WGSL kernels: {error}").to_string().replace('\n', ";"));
-            None
-        }
-    };
-    let card = Options { kind: Some(AdapterKind::Discrete), no_subgroups: true, ..Options::default() };
-    let as_is = AS_IS.get_or_init(|| open(Options::default()));
-    let as_card = AS_CARD.get_or_init(|| open(card));
-    let named = [("as it is", as_is), ("as a graphics card", as_card)];
-    named.into_iter().filter_map(|(name, device)| Some((name, device.as_ref()?))).collect()
+    let named = [("as it is", gpu::device()), ("as a graphics card", gpu::card())];
+    named.into_iter().filter_map(|(name, device)| Some((name, device?))).collect()
 }
 
 /// Runs `test` on every case, random shapes included, on both devices, and fails with all that is not as expected.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use engine::device::source::Source;
 use engine::device::webgpu::Options;
@@ -15,26 +15,13 @@ use kernels::attention::attention;
 use kernels::layer_norm::layer_norm;
 use kernels::linear::linear;
 use kernels::residual::residual;
-
-fn open(options: &Options) -> Option<Device> {
-    match Device::wgpu(options) {
-        Ok(device) => Some(device),
-        Err(error) => {
-            vitrum_tests::skipped(format_args!("the wgpu device: {error}").to_string().replace('\n', ";"));
-            None
-        }
-    }
-}
-
-fn device() -> Option<&'static Device> {
-    static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
-    DEVICE.get_or_init(|| open(&Options::default())).as_ref()
-}
+use support::gpu::{device, open};
 
 fn cpu() -> Device {
     Device::cpu(Some(2)).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
+type Recorded = Box<dyn Fn(&mut Tape, &[Value]) -> Result<Value>>;
 type Build<'a> = &'a dyn Fn(&mut Tape, &[Value]) -> Result<Value>;
 
 fn output(device: &Device, build: Build, inputs: &[Tensor]) -> Result<Tensor> {
@@ -109,7 +96,7 @@ fn nan_and_infinity_go_where_they_go_on_the_cpu() {
     let x =
         Tensor::from_fn(&[special.len(), 12], |i| if i % 12 == 5 { special[i / 12] } else { (i % 7) as f32 }).unwrap();
     let ones = |dims: &[usize]| Tensor::from_fn(dims, |_| 1.0_f32).unwrap();
-    let cases: Vec<(&str, Vec<Tensor>, Box<dyn Fn(&mut Tape, &[Value]) -> Result<Value>>)> = vec![
+    let cases: Vec<(&str, Vec<Tensor>, Recorded)> = vec![
         ("gelu", vec![x.clone()], Box::new(|tape, v| activation(tape, v[0], Activation::Gelu))),
         ("relu", vec![x.clone()], Box::new(|tape, v| activation(tape, v[0], Activation::Relu))),
         ("residual", vec![x.clone(), x.clone()], Box::new(|tape, v| residual(tape, v[0], v[1], None))),
