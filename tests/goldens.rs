@@ -61,7 +61,7 @@ impl Golden {
 
 /// Where and in which type the goldens are computed: on the CPU in both, on this machine's adapter in f32.
 fn places() -> Vec<(Device, DType)> {
-    let cpu = Device::cpu(Some(2)).unwrap();
+    let cpu = Device::cpu(Some(2)).unwrap_or_else(|error| unreachable!("{error}"));
     let adapter = support::gpu::device().map(|device| (device.clone(), DType::F32));
     [(cpu.clone(), DType::F32), (cpu, DType::F64)].into_iter().chain(adapter).collect()
 }
@@ -189,7 +189,7 @@ mod real_weights {
     }
 
     fn cpu() -> Device {
-        Device::cpu(Some(2)).unwrap()
+        Device::cpu(Some(2)).unwrap_or_else(|error| unreachable!("{error}"))
     }
 
     /// The f32 values of a two-dimensional npy file.
