@@ -1,5 +1,13 @@
-//! Kernel sources with `#include "name"`, and the way back from a line of the whole to the file that it came from, so that
-//! a compiler's message names ours.
+//! Kernel sources with three directives, and the way back from a line of the whole to the file that it came from, so that a
+//! compiler's message names ours.
+//!
+//! | line | is replaced by |
+//! |---|---|
+//! | `#include "name"` | a file of the library, the first time |
+//! | `#let NAME VALUE` | nothing; `${NAME}` is VALUE in what follows |
+//! | `#repeat NAME COUNT` .. `#end` | the lines between, COUNT times, with `${NAME}` = 0, 1, ..; they nest |
+//!
+//! Kernels that keep a tile in registers need as many variables as the tile has rows: arrays end up in memory.
 
 use crate::error::{Error, Result};
 
@@ -34,42 +42,93 @@ impl Expanded {
     }
 }
 
-/// Replaces lines `#include "name"` in the text of `file` by what `find` gives for the name; each name once.
+/// Carries out the directives in the text of `file`; `find` gives the text of an included file.
 ///
 /// # Errors
-/// An include without a closing quote, or one that `find` does not know.
-pub fn expand<'t>(file: &str, text: &str, find: &dyn Fn(&str) -> Option<&'t str>) -> Result<Expanded> {
-    let mut expanded = Expanded::default();
-    let mut seen = Vec::new();
-    include(&mut expanded, &mut seen, file, text, find)?;
-    Ok(expanded)
+/// A directive that is malformed or has no end, an include that `find` does not know, a `${NAME}` that is not set.
+pub fn expand<'t>(file: &str, text: &'t str, find: &dyn Fn(&str) -> Option<&'t str>) -> Result<Expanded> {
+    let mut expander = Expander { expanded: Expanded::default(), seen: Vec::new(), names: Vec::new(), find };
+    expander.file(file, text)?;
+    Ok(expander.expanded)
 }
 
-fn include<'t>(
-    expanded: &mut Expanded,
-    seen: &mut Vec<String>,
-    file: &str,
-    text: &str,
-    find: &dyn Fn(&str) -> Option<&'t str>,
-) -> Result<()> {
-    for (number, line) in (1..).zip(text.lines()) {
-        let Some(rest) = line.strip_prefix("#include") else {
-            expanded.text.push_str(line);
-            expanded.text.push('\n');
-            expanded.origins.push((file.to_owned(), number));
-            continue;
-        };
-        let fail = |problem: &str| Error::new("kernel source", problem).with("at", format!("{file}:{number}"));
-        let name = rest.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let name = name.ok_or_else(|| fail("an include needs a name in quotes"))?;
-        if seen.iter().any(|other| other == name) {
-            continue;
-        }
-        seen.push(name.to_owned());
-        let found = find(name).ok_or_else(|| fail("no such file to include").with("name", name))?;
-        include(expanded, seen, name, found, find)?;
+struct Expander<'t, 'f> {
+    expanded: Expanded,
+    seen: Vec<&'t str>,
+    /// Names in braces and their values; the last one of a name counts.
+    names: Vec<(String, String)>,
+    find: &'f dyn Fn(&str) -> Option<&'t str>,
+}
+
+impl<'t> Expander<'t, '_> {
+    fn file(&mut self, file: &str, text: &'t str) -> Result<()> {
+        let lines: Vec<(usize, &str)> = (1..).zip(text.lines()).collect();
+        self.block(file, &lines)
     }
-    Ok(())
+
+    fn block(&mut self, file: &str, mut lines: &[(usize, &'t str)]) -> Result<()> {
+        while let Some((&(number, line), rest)) = lines.split_first() {
+            lines = rest;
+            let fail = |problem: &str| Error::new("kernel source", problem).with("at", format!("{file}:{number}"));
+            let directive = if line.trim_start().starts_with('#') { line } else { "" };
+            match directive.split_whitespace().collect::<Vec<_>>().as_slice() {
+                [] => {
+                    let line = self.substitute(line).ok_or_else(|| fail("no such name").with("line", line))?;
+                    self.expanded.text.push_str(&line);
+                    self.expanded.text.push('\n');
+                    self.expanded.origins.push((file.to_owned(), number));
+                }
+                ["#include", name] => {
+                    let name = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                    let name = name.ok_or_else(|| fail("an include needs a name in quotes"))?;
+                    if !self.seen.contains(&name) {
+                        self.seen.push(name);
+                        let found = (self.find)(name);
+                        self.file(name, found.ok_or_else(|| fail("no such file to include").with("name", name))?)?;
+                    }
+                }
+                ["#let", name, value] => self.names.push((format!("${{{name}}}"), (*value).to_owned())),
+                ["#repeat", name, count] => {
+                    let count = self.substitute(count).and_then(|count| count.parse::<usize>().ok());
+                    let count = count.ok_or_else(|| fail("a repeat needs a count"))?;
+                    let length = body(lines).ok_or_else(|| fail("a repeat without an end"))?;
+                    let outer = self.names.len();
+                    for index in 0..count {
+                        self.names.push((format!("${{{name}}}"), index.to_string()));
+                        self.block(file, &lines[..length])?;
+                        self.names.truncate(outer);
+                    }
+                    lines = &lines[length + 1..];
+                }
+                _ => return Err(fail("no such directive").with("line", line)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The text with the values of its names, `None` where one has none.
+    fn substitute(&self, text: &str) -> Option<String> {
+        let mut text = text.to_owned();
+        for (name, value) in self.names.iter().rev() {
+            if text.contains(name) {
+                text = text.replace(name, value);
+            }
+        }
+        (!text.contains("${")).then_some(text)
+    }
+}
+
+/// Lines up to the end of the repeat that they follow.
+fn body(lines: &[(usize, &str)]) -> Option<usize> {
+    let mut open = 1;
+    lines.iter().position(|(_, line)| {
+        match line.split_whitespace().next() {
+            Some("#repeat") => open += 1,
+            Some("#end") => open -= 1,
+            _ => {}
+        }
+        open == 0
+    })
 }
 
 impl Source {
@@ -103,5 +162,17 @@ mod tests {
         assert_eq!(expanded.origin(4), None);
         assert!(expand("main", "#include \"c\"", &library).unwrap_err().to_string().contains("main:1"));
         assert!(expand("main", "#include <c>", &library).is_err());
+    }
+    #[test]
+    fn repeats_nest_and_know_the_values_of_their_names() {
+        let none = |_: &str| None;
+        let text = "#let N 2\n#repeat i ${N}\n  #repeat j 2\n  c${i}_${j}\n  #end\nrow ${i}\n#end\nlast";
+        let expanded = expand("main", text, &none).unwrap();
+        assert_eq!(expanded.text, "  c0_0\n  c0_1\nrow 0\n  c1_0\n  c1_1\nrow 1\nlast\n");
+        assert_eq!(expanded.origin(5), Some(("main", 4)));
+        assert_eq!(expanded.origin(7), Some(("main", 8)));
+        for wrong in ["#repeat i 2\nx", "#repeat i x\n#end", "${i}", "#repeat i 1\n#end\n${i}", "#end", "#define x"] {
+            assert!(expand("main", wrong, &none).is_err(), "{wrong}");
+        }
     }
 }

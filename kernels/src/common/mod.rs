@@ -1,4 +1,4 @@
-//! What kernels share, in reading order; all but `gpu` and `wgsl/` is for the CPU.
+//! What kernels share, in reading order; all but `gpu`, `gemm_wgpu` and `wgsl/` is for the CPU.
 //!
 //! - [`simd`]: compiles a loop for AVX-512, AVX2 and the baseline, and picks one at run time.
 //! - [`math`]: exponential, GELU, tanh and fixed-order reductions that such loops vectorise.
@@ -11,6 +11,7 @@
 //! - [`attack`]: operands and walk of attack steps.
 //! - `rows`: log-softmax and sums of one row, gradients row by row.
 //! - `labels`: class labels.
+//! - `gemm_wgpu`: matrix products and column sums on wgpu.
 //! - `gpu`: what the WGSL side of ops shares; `wgsl/` holds the files that kernels include.
 //! - [`peak`]: the machine's measured ceilings, for benches.
 
@@ -18,6 +19,7 @@ pub mod attack;
 pub mod decay;
 pub(crate) mod flat;
 pub mod gemm;
+pub(crate) mod gemm_wgpu;
 pub(crate) mod gpu;
 pub mod grad;
 pub(crate) mod labels;

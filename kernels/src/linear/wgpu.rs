@@ -1,0 +1,45 @@
+//! Launches on wgpu: one product per pass with its prologue and epilogue, and the bias gradient.
+
+use engine::device::webgpu::Caps;
+use engine::{Backward, Forward, Inputs, Result, Scratch, Spec, WgpuExec};
+
+use super::{Linear, Sizes};
+use crate::common::gemm_wgpu::{ColumnSums, Layout, Product, Slope};
+use crate::common::gpu::{grad_rows, grad_whole};
+
+pub(super) fn scratch(inputs: &[Spec], wanted: Inputs, caps: Caps) -> Scratch {
+    let Sizes { m, n, .. } = Sizes::of(inputs);
+    Scratch { forward: 0, backward: if wanted.has(2) { ColumnSums::scratch(m, n, caps) } else { 0 } }
+}
+
+pub(super) fn forward(op: &Linear, exec: &mut WgpuExec, io: &Forward) -> Result<()> {
+    let Sizes { m, n, k } = Sizes::of(&[io.inputs[0].spec(), io.inputs[1].spec()]);
+    let slope = io.extras.first().map(|extra| extra.rows()).transpose()?;
+    let product = Product {
+        bias: io.inputs.get(2).map(|bias| bias.whole()).transpose()?,
+        activation: op.activation,
+        slope: slope.map_or(Slope::None, Slope::Store),
+        ..Product::new(Layout::Nt, [m, n, k], [io.inputs[0].rows()?, io.inputs[1].whole()?, io.output.rows()?])
+    };
+    product.launch(exec)
+}
+
+pub(super) fn backward(exec: &mut WgpuExec, io: &Backward) -> Result<()> {
+    let Sizes { m, n, k } = Sizes::of(&[io.inputs[0].spec(), io.inputs[1].spec()]);
+    let dy = io.d_output.rows()?;
+    let derivative = io.extras.first().map(|extra| extra.rows()).transpose()?;
+    let slope = derivative.map_or(Slope::None, Slope::Factor);
+    if let Some((dx, add)) = grad_rows(io.d_inputs[0].as_ref())? {
+        let args = [dy, io.inputs[1].whole()?, dx];
+        Product { add, slope, ..Product::new(Layout::Nn, [m, k, n], args) }.launch(exec)?;
+    }
+    if let Some((dw, add)) = grad_whole(io.d_inputs[1].as_ref())? {
+        let args = [dy, io.inputs[0].rows()?, dw];
+        Product { add, slope, ..Product::new(Layout::Tn, [n, k, m], args) }.launch(exec)?;
+    }
+    if let Some((sums, add)) = grad_whole(io.d_inputs.get(2).and_then(Option::as_ref))? {
+        let scratch = io.scratch.whole()?;
+        ColumnSums { rows: m, width: n, x: dy, slope: derivative, sums, add, scratch }.launch(exec)?;
+    }
+    Ok(())
+}
