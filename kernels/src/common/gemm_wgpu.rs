@@ -10,7 +10,67 @@ use super::gpu::{source, word};
 use crate::activation::Activation;
 
 static SUBGROUP: Source = source("kernels/src/common/wgsl/gemm.subgroup.wgsl", include_str!("wgsl/gemm.subgroup.wgsl"));
+static TILE_64: Source = source("kernels/src/common/wgsl/gemm.tile64.wgsl", include_str!("wgsl/gemm.tile64.wgsl"));
+static TILE_128: Source = source("kernels/src/common/wgsl/gemm.tile128.wgsl", include_str!("wgsl/gemm.tile128.wgsl"));
 static COLUMN_SUMS: Source = source("kernels/src/common/wgsl/column_sums.wgsl", include_str!("wgsl/column_sums.wgsl"));
+
+/// Tiles that keep the cores of a graphics card busy.
+const BUSY: usize = 512;
+
+/// Steps of k that a part of a divided sum has at least.
+const LONG: usize = 256;
+
+/// A kernel, by how it divides its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Variant {
+    /// Tiles of 32 x 32, one per 8 invocations of a subgroup of so many.
+    Subgroup(usize),
+    /// Square tiles of such a side, one per workgroup.
+    Tiled(usize),
+}
+
+impl Variant {
+    /// The table of kernels, by adapter and size of the product. Nothing is measured at run time: the same product takes the
+    /// same kernel, and gives the same bits, in every run on an adapter.
+    ///
+    /// | adapter | product | kernel |
+    /// |---|---|---|
+    /// | software, subgroups of a fixed power of two from 8 to 64 | any | 32 x 32 in registers (7 times the tiled ones) |
+    /// | any other | at least [`BUSY`] tiles of 128 x 128 | these |
+    /// | any other | smaller | 64 x 64 |
+    fn choose(caps: Caps, m: usize, n: usize) -> Self {
+        let width = caps.subgroup.filter(|width| width.is_power_of_two() && (8..=64).contains(width));
+        match width.and_then(|width| usize::try_from(width).ok()) {
+            Some(width) if caps.kind == AdapterKind::Software => Self::Subgroup(width),
+            _ if m.div_ceil(128) * n.div_ceil(128) >= BUSY => Self::Tiled(128),
+            _ => Self::Tiled(64),
+        }
+    }
+
+    fn kernel(self) -> Kernel {
+        match self {
+            Self::Subgroup(width) => Kernel::new(&SUBGROUP, "main").with("WIDTH", word(width)),
+            Self::Tiled(128) => Kernel::new(&TILE_128, "main"),
+            Self::Tiled(_) => Kernel::new(&TILE_64, "main"),
+        }
+    }
+
+    fn tiles(self, m: usize, n: usize) -> usize {
+        let side = match self {
+            Self::Subgroup(_) => 32,
+            Self::Tiled(side) => side,
+        };
+        m.div_ceil(side) * n.div_ceil(side)
+    }
+
+    /// Workgroups for so many tiles.
+    fn groups(self, tiles: usize) -> usize {
+        match self {
+            Self::Subgroup(width) => tiles.div_ceil(width / 8),
+            Self::Tiled(_) => tiles,
+        }
+    }
+}
 
 /// How the operands of `C = A B` lie in memory; C is `[m, n]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,27 +94,62 @@ pub(crate) enum Slope {
     Factor(Arg),
 }
 
+/// An operand: 1, 2 and 3 in the kernels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Operand {
+    A,
+    B,
+    C,
+}
+
+/// Images `[b, channels, height, width]` as the matrix of their patches: rows (b, patch), columns (channel, y, x).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image {
+    /// Which operand they are.
+    pub operand: Operand,
+    /// Patches along the height and the width.
+    pub grid: (usize, usize),
+    /// Side of a patch.
+    pub side: usize,
+    pub channels: usize,
+}
+
 /// `C = act(A B + bias)`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub layout: Layout,
+    /// Rows of C, of each batch.
     pub m: usize,
     pub n: usize,
     pub k: usize,
     pub a: Arg,
     pub b: Arg,
     pub c: Arg,
+    /// Products that lie one behind the other. More than one exclude parts: A and C are [`Arg::Whole`].
+    pub batches: usize,
     /// Add to C instead.
     pub add: bool,
     pub bias: Option<Arg>,
     pub activation: Option<Activation>,
     pub slope: Slope,
+    pub image: Option<Image>,
+    /// Of [`Product::scratch`] bytes, if those are not 0.
+    pub scratch: Option<Arg>,
 }
 
 impl Product {
     /// The bare product.
     pub fn new(layout: Layout, [m, n, k]: [usize; 3], [a, b, c]: [Arg; 3]) -> Self {
-        Self { layout, m, n, k, a, b, c, add: false, bias: None, activation: None, slope: Slope::None }
+        let (bias, activation, slope, image) = (None, None, Slope::None, None);
+        Self { layout, m, n, k, a, b, c, batches: 1, add: false, bias, activation, slope, image, scratch: None }
+    }
+
+    /// Bytes of working memory of a product of [`Layout::Tn`]: its sums in parts, where it is divided.
+    pub fn scratch([m, n, k]: [usize; 3], caps: Caps) -> usize {
+        match k.div_ceil(chunk(Variant::choose(caps, m, n), [m, n, k], caps)) {
+            1 => 0,
+            parts => parts * m * n * size_of::<f32>(),
+        }
     }
 
     /// Launches it. Where rows exceed the adapter's binding limit, those of A and C go part by part; for [`Layout::Tn`],
@@ -63,49 +158,78 @@ impl Product {
     /// # Errors
     /// The kernel does not compile, or a buffer that is not divided exceeds the limit.
     pub fn launch(&self, exec: &mut WgpuExec) -> Result<()> {
-        let width = subgroup(exec.caps());
-        let kernel = self.kernel(width);
-        let rows = if self.layout == Layout::Tn { self.k } else { self.m };
+        let caps = exec.caps();
+        let Self { layout, m, n, k, .. } = *self;
+        let variant = Variant::choose(caps, m * self.batches, n);
+        let chunk = if layout == Layout::Tn { chunk(variant, [m, n, k], caps) } else { k };
+        let parts = k.div_ceil(chunk);
         let slope = match self.slope {
             Slope::None => Arg::Nothing,
             Slope::Store(slope) | Slope::Factor(slope) => slope,
         };
-        let args = [self.a, self.b, self.c, self.bias.unwrap_or(Arg::Nothing), slope];
+        let divided = self.scratch.filter(|_| parts > 1);
+        let args = [self.a, self.b, divided.unwrap_or(self.c), self.bias.unwrap_or(Arg::Nothing), slope];
+        // Rows per row of the launch.
+        let unit = self.image.map_or(1, |image| image.grid.0 * image.grid.1);
+        let rows = if layout == Layout::Tn { k } else { m * self.batches } / unit;
         let groups = |rows: usize| {
-            let high = if self.layout == Layout::Tn { self.m } else { rows };
-            (high.div_ceil(32) * self.n.div_ceil(32)).div_ceil(width / 8)
+            let m = if layout == Layout::Tn { m } else { rows * unit / self.batches };
+            variant.groups(variant.tiles(m, n) * parts * self.batches)
         };
-        exec.launch_rows(&kernel, rows, &args, groups, |part| self.params(part))
+        let params = |part: Range<usize>| {
+            let rows = part.len() * unit;
+            let (m, k, later) =
+                if layout == Layout::Tn { (m, rows, part.start > 0) } else { (rows / self.batches, k, false) };
+            let chunk = if parts > 1 { chunk } else { k };
+            self.params([m, k, chunk], divided.is_none() && (self.add || later))
+        };
+        exec.launch_rows(&self.kernel(variant), rows, &args, groups, params)?;
+        match divided {
+            Some(sums) => add_up(exec, [parts, m * n], sums, self.c, self.add),
+            None => Ok(()),
+        }
     }
 
-    fn params(&self, part: Range<usize>) -> [u32; 12] {
-        let (m, k, add) = if self.layout == Layout::Tn {
-            (self.m, part.len(), self.add || part.start > 0)
-        } else {
-            (part.len(), self.k, self.add)
-        };
-        [word(m), word(self.n), word(k), 1, u32::from(add), 0, 0, 0, 0, 0, 0, 0]
+    fn params(&self, [m, k, chunk]: [usize; 3], add: bool) -> [u32; 12] {
+        let image = self.image.map_or([0; 6], |Image { grid: (down, across), side, channels, .. }| {
+            let (line, plane) = (across * side, across * side * down * side);
+            [across, down, side, line, plane, channels * plane]
+        });
+        let [across, down, side, line, plane, image] = image.map(word);
+        let [m, n, k, batches, chunk] = [m, self.n, k, self.batches, chunk].map(word);
+        [m, n, k, batches, u32::from(add), across, down, side, line, plane, image, chunk]
     }
 
-    fn kernel(&self, width: usize) -> Kernel {
+    fn kernel(&self, variant: Variant) -> Kernel {
         // The extent along which four neighbours lie.
-        let (along_a, along_b) = match self.layout {
+        let (a, b) = match self.layout {
             Layout::Nt => (self.k, self.k),
             Layout::Nn => (self.k, self.n),
             Layout::Tn => (self.m, self.n),
+        };
+        let fours = |operand: Operand, extent: usize| match self.image {
+            Some(image) if image.operand == operand => image.side.is_multiple_of(4),
+            _ => extent.is_multiple_of(4),
+        };
+        let image: u32 = match self.image.map(|image| image.operand) {
+            None => 0,
+            Some(Operand::A) => 1,
+            Some(Operand::B) => 2,
+            Some(Operand::C) => 3,
         };
         let activation: u32 = match self.activation {
             None => 0,
             Some(Activation::Relu) => 1,
             Some(Activation::Gelu) => 2,
         };
-        Kernel::new(&SUBGROUP, "main")
-            .with("WIDTH", word(width))
+        variant
+            .kernel()
             .when("A_ACROSS", self.layout == Layout::Tn)
             .when("B_ALONG", self.layout == Layout::Nt)
-            .when("A_VEC", along_a.is_multiple_of(4))
-            .when("B_VEC", along_b.is_multiple_of(4))
-            .when("C_VEC", self.n.is_multiple_of(4))
+            .when("A_VEC", fours(Operand::A, a))
+            .when("B_VEC", fours(Operand::B, b))
+            .when("C_VEC", fours(Operand::C, self.n))
+            .with("IMAGE", image)
             .when("FACTOR", matches!(self.slope, Slope::Factor(_)))
             .when("SLOPE", matches!(self.slope, Slope::Store(_)))
             .when("BIAS", self.bias.is_some())
@@ -113,10 +237,21 @@ impl Product {
     }
 }
 
-fn subgroup(caps: Caps) -> usize {
-    let fits =
-        |&width: &u32| caps.kind == AdapterKind::Software && width.is_power_of_two() && (8..=64).contains(&width);
-    caps.subgroup.filter(fits).and_then(|width| usize::try_from(width).ok()).unwrap_or(8)
+/// Steps of k that are summed at a time: k, or a part of it where there are too few tiles for a graphics card.
+fn chunk(variant: Variant, [m, n, k]: [usize; 3], caps: Caps) -> usize {
+    let fits = |elements: usize| u64::try_from(elements * size_of::<f32>()).is_ok_and(|bytes| bytes <= caps.max_binding);
+    let parts = (BUSY / variant.tiles(m, n).max(1)).min(k / LONG);
+    // Rows that exceed the limit are divided already.
+    if matches!(variant, Variant::Subgroup(_)) || parts < 2 || !fits(m * k) || !fits(n * k) || !fits(parts * m * n) {
+        return k;
+    }
+    k.div_ceil(parts).next_multiple_of(16)
+}
+
+/// `sums` of so many rows, in order, into `total`.
+fn add_up(exec: &mut WgpuExec, [rows, width]: [usize; 2], sums: Arg, total: Arg, add: bool) -> Result<()> {
+    let params = [word(rows), word(width), 0, 0, u32::from(add), 0, 0, 0];
+    exec.launch(&Kernel::new(&COLUMN_SUMS, "total"), &params, &[sums, Arg::Nothing, total], width.div_ceil(64))
 }
 
 /// Sums over the rows of a matrix: the gradient of a bias.
@@ -165,8 +300,6 @@ impl ColumnSums {
         let params =
             |part: Range<usize>| [word(part.len()), word(width), word(block), word(part.start / block), 0, 0, 0, 0];
         exec.launch_rows(&kernel, self.rows, &args, groups, params)?;
-        let args = [self.scratch, Arg::Nothing, self.sums];
-        let params = [word(self.rows.div_ceil(block)), word(width), 0, 0, u32::from(self.add), 0, 0, 0];
-        exec.launch(&Kernel::new(&COLUMN_SUMS, "total"), &params, &args, width.div_ceil(64))
+        add_up(exec, [self.rows.div_ceil(block), width], self.scratch, self.sums, self.add)
     }
 }

@@ -7,6 +7,7 @@ use engine::Arg;
 
 /// Files that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
+    ("gemm.tiled.wgsl", include_str!("wgsl/gemm.tiled.wgsl")),
     ("gemm.wgsl", include_str!("wgsl/gemm.wgsl")),
     ("index.wgsl", include_str!("wgsl/index.wgsl")),
     ("math.wgsl", include_str!("wgsl/math.wgsl")),

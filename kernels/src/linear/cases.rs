@@ -18,6 +18,7 @@ pub fn cases() -> OpCases {
             case(130, 19, 64, true, relu),
             case(197, 96, 32, false, gelu),
             case(13, 130, 257, true, None),
+            case(530, 20, 12, true, gelu),
         ],
         random: |draw: &mut Draw| {
             let (m, n, k) = (draw.range(1, 40), draw.range(1, 40), draw.range(1, 40));

@@ -8,8 +8,10 @@ use crate::common::gemm_wgpu::{ColumnSums, Layout, Product, Slope};
 use crate::common::gpu::{grad_rows, grad_whole};
 
 pub(super) fn scratch(inputs: &[Spec], wanted: Inputs, caps: Caps) -> Scratch {
-    let Sizes { m, n, .. } = Sizes::of(inputs);
-    Scratch { forward: 0, backward: if wanted.has(2) { ColumnSums::scratch(m, n, caps) } else { 0 } }
+    let Sizes { m, n, k } = Sizes::of(inputs);
+    let product = if wanted.has(1) { Product::scratch([n, k, m], caps) } else { 0 };
+    let sums = if wanted.has(2) { ColumnSums::scratch(m, n, caps) } else { 0 };
+    Scratch { forward: 0, backward: product.max(sums) }
 }
 
 pub(super) fn forward(op: &Linear, exec: &mut WgpuExec, io: &Forward) -> Result<()> {
@@ -35,7 +37,8 @@ pub(super) fn backward(exec: &mut WgpuExec, io: &Backward) -> Result<()> {
     }
     if let Some((dw, add)) = grad_whole(io.d_inputs[1].as_ref())? {
         let args = [dy, io.inputs[0].rows()?, dw];
-        Product { add, slope, ..Product::new(Layout::Tn, [n, k, m], args) }.launch(exec)?;
+        let scratch = Some(io.scratch.whole()?);
+        Product { add, slope, scratch, ..Product::new(Layout::Tn, [n, k, m], args) }.launch(exec)?;
     }
     if let Some((sums, add)) = grad_whole(io.d_inputs.get(2).and_then(Option::as_ref))? {
         let scratch = io.scratch.whole()?;

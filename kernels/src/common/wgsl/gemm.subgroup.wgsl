@@ -104,6 +104,9 @@ fn main(
             #end
         }
     }
+    if n0 >= p.n {
+        return;
+    }
     #repeat g 4
     #repeat h 2
     #repeat e 4
@@ -114,12 +117,10 @@ fn main(
     #end
     #end
     if ACTIVATION != 0u {
+        // A second turn over this lane's own sums: the activation's code, written out for every row, takes longer to
+        // compile than it saves.
         for (var i = m0; i < min(m0 + 32u, end); i++) {
-            if C_VEC {
-                activate_four((first + i) * p.n, n0);
-            } else {
-                activate((first + i) * p.n, n0);
-            }
+            put_active((first + i) * p.n, n0, load_c((first + i) * p.n, n0));
         }
     }
 }

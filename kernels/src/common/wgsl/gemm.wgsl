@@ -1,4 +1,4 @@
-// What the matrix products share: C = A B, or C + A B, with its operands as they lie in memory.
+// What the matrix products share: C = A B, or C + A B, with its operands as they lie in memory. No kernel by itself.
 //
 // A is [m, k] or, where A_ACROSS, [k, m]; B is [k, n] or, where B_ALONG, [n, k]; C is [m, n]; all row-major. With `batches` the
 // rows of A and C are so many blocks of m, and B is one matrix per block. One of the three may be the patches of an
@@ -21,7 +21,7 @@ struct Params {
     line: u32,
     plane: u32,
     image: u32,
-    chunk: u32, // of k in one part of a divided sum, a multiple of 16
+    chunk: u32, // of k in one part of a divided sum, a multiple of 4
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -107,42 +107,67 @@ fn one_b(row: u32, column: u32, end: u32) -> f32 {
     return select(0.0, b[at >> 2u][at & 3u], column < end);
 }
 
-// Stores four sums of a row of C that begins at `row`, those beyond its width left out.
-fn put(row: u32, column: u32, sums: vec4<f32>) {
-    if column >= p.n {
-        return;
-    }
+// Four elements of a row of C from a column inside it: of those beyond its width none is written, and the last is read.
+fn load_c(row: u32, column: u32) -> vec4<f32> {
     if C_VEC {
-        let at = (row + column_of(3u, column)) >> 2u;
-        var value = sums;
-        if BIAS {
-            value = value + bias[column >> 2u];
-        }
-        if p.add != 0u {
-            value = c[at] + value;
-        }
-        c[at] = value;
-        return;
+        return c[(row + column_of(3u, column)) >> 2u];
     }
-    put_one(row, column, sums.x);
-    put_one(row, column + 1u, sums.y);
-    put_one(row, column + 2u, sums.z);
-    put_one(row, column + 3u, sums.w);
+    return vec4<f32>(one_c(row, column), one_c(row, column + 1u), one_c(row, column + 2u), one_c(row, column + 3u));
 }
 
-fn put_one(row: u32, column: u32, sum: f32) {
-    if column >= p.n {
+fn one_c(row: u32, column: u32) -> f32 {
+    let at = row + column_of(3u, min(column, p.n - 1u));
+    return c[at >> 2u][at & 3u];
+}
+
+fn store_c(row: u32, column: u32, value: vec4<f32>) {
+    if C_VEC {
+        c[(row + column_of(3u, column)) >> 2u] = value;
         return;
     }
-    let at = row + column_of(3u, column);
-    var value = sum;
+    #repeat z 4
+    if column + ${z}u < p.n {
+        let at = row + column_of(3u, column + ${z}u);
+        c[at >> 2u][at & 3u] = value[${z}];
+    }
+    #end
+}
+
+fn store_slope(row: u32, column: u32, value: vec4<f32>) {
+    if C_VEC {
+        slope[(row + column) >> 2u] = value;
+        return;
+    }
+    #repeat z 4
+    if column + ${z}u < p.n {
+        let at = row + column + ${z}u;
+        slope[at >> 2u][at & 3u] = value[${z}];
+    }
+    #end
+}
+
+fn one_bias(column: u32) -> f32 {
+    let at = min(column, p.n - 1u);
+    return bias[at >> 2u][at & 3u];
+}
+
+fn load_bias(column: u32) -> vec4<f32> {
+    if C_VEC {
+        return bias[column >> 2u];
+    }
+    return vec4<f32>(one_bias(column), one_bias(column + 1u), one_bias(column + 2u), one_bias(column + 3u));
+}
+
+// Stores four sums, with the bias or added to what is there.
+fn put(row: u32, column: u32, sums: vec4<f32>) {
+    var value = sums;
     if BIAS {
-        value = value + bias[column >> 2u][column & 3u];
+        value = value + load_bias(column);
     }
     if p.add != 0u {
-        value = c[at >> 2u][at & 3u] + value;
+        value = load_c(row, column) + value;
     }
-    c[at >> 2u][at & 3u] = value;
+    store_c(row, column, value);
 }
 
 fn activation_both(x: f32) -> vec2<f32> {
@@ -152,32 +177,14 @@ fn activation_both(x: f32) -> vec2<f32> {
     return gelu_both(x);
 }
 
-// Activates four elements that this invocation has stored. A second turn, because the activation's code, written out for
-// each row of a tile, takes longer to compile than it saves.
-fn activate(row: u32, column: u32) {
-    for (var i = column; i < min(column + 4u, p.n); i++) {
-        let at = row + i;
-        let both = activation_both(c[at >> 2u][at & 3u]);
-        c[at >> 2u][at & 3u] = both.x;
-        if SLOPE {
-            slope[at >> 2u][at & 3u] = both.y;
-        }
-    }
-}
-
-// The same where the width divides by four.
-fn activate_four(row: u32, column: u32) {
-    if column >= p.n {
-        return;
-    }
-    let at = (row + column) >> 2u;
-    let value = c[at];
+// Stores four activations of sums that have their bias, and the activation's derivative.
+fn put_active(row: u32, column: u32, value: vec4<f32>) {
     let x = activation_both(value.x);
     let y = activation_both(value.y);
     let z = activation_both(value.z);
     let w = activation_both(value.w);
-    c[at] = vec4<f32>(x.x, y.x, z.x, w.x);
+    store_c(row, column, vec4<f32>(x.x, y.x, z.x, w.x));
     if SLOPE {
-        slope[at] = vec4<f32>(x.y, y.y, z.y, w.y);
+        store_slope(row, column, vec4<f32>(x.y, y.y, z.y, w.y));
     }
 }
