@@ -123,6 +123,19 @@ impl WgpuExec {
         self.gpu.caps()
     }
 
+    /// A table that is the same in every replay, for kernels to read. Small: equal ones are kept once per device, and for as
+    /// long as it lives.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn constant<T: Pod>(&self, values: &[T]) -> Result<Arg> {
+        let mut data = bytemuck::cast_slice(values).to_vec();
+        data.resize(data.len().next_multiple_of(4), 0);
+        let spec = Spec::words(data.len() / 4);
+        let (offset, bytes) = (0, memory::bytes(data.len()));
+        Ok(Arg::Whole(Window { slab: Some(self.gpu.constant(data)?), offset, bytes, spec }))
+    }
+
     /// Launches `groups` workgroups of `kernel`, with `params` at binding 0 and `args` at bindings 1 and up.
     ///
     /// More than 65,535 groups are folded: a kernel finds its number as `workgroup_id.y * num_workgroups.x + workgroup_id.x`

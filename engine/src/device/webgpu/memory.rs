@@ -59,6 +59,30 @@ impl Gpu {
         buffer.ok_or_else(|| Error::new("wgpu", "the memory of a buffer is gone").with("slab", id))
     }
 
+    /// The slab of a constant table: equal tables share one.
+    pub(super) fn constant(&self, data: Vec<u8>) -> Result<u32> {
+        let mut constants = lock(&self.inner.constants);
+        if let Some(&id) = constants.get(&data) {
+            return Ok(id);
+        }
+        let id = self.new_slab(bytes(data.len().max(1).next_multiple_of(ALIGNMENT)))?;
+        self.inner.queue.write_buffer(&self.slab(id)?, 0, &data);
+        constants.insert(data, id);
+        Ok(id)
+    }
+
+    /// The number of a new buffer of zeros.
+    fn new_slab(&self, size: u64) -> Result<u32> {
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let descriptor = BufferDescriptor { label: Some("slab"), size, usage, mapped_at_creation: false };
+        let buffer = self
+            .guarded("a slab", || self.inner.device.create_buffer(&descriptor))
+            .map_err(|error| error.with("bytes", size))?;
+        let id = self.inner.next_slab.fetch_add(1, Ordering::Relaxed);
+        lock(&self.inner.slabs).insert(id, buffer);
+        Ok(id)
+    }
+
     fn checked(slab: &Slab, offset: usize, count: usize) -> Result<&WgpuSlab> {
         let Slab::Wgpu(slab) = slab else { return Err(Error::new("wgpu", "the memory is another device's")) };
         let end = offset.checked_add(count).filter(|&end| end <= slab.bytes);
@@ -127,14 +151,7 @@ impl Memory for Gpu {
                 .help("take a smaller batch or model")
                 .too_large());
         }
-        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-        let descriptor = BufferDescriptor { label: Some("slab"), size, usage, mapped_at_creation: false };
-        let buffer = self
-            .guarded("a slab", || self.inner.device.create_buffer(&descriptor))
-            .map_err(|error| error.with("bytes", size))?;
-        let id = self.inner.next_slab.fetch_add(1, Ordering::Relaxed);
-        lock(&self.inner.slabs).insert(id, buffer);
-        Ok(Slab::Wgpu(WgpuSlab { gpu: self.clone(), id, bytes: count }))
+        Ok(Slab::Wgpu(WgpuSlab { gpu: self.clone(), id: self.new_slab(size)?, bytes: count }))
     }
 
     fn write(&self, slab: &mut Slab, offset: usize, data: &[u8]) -> Result<()> {

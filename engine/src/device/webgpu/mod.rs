@@ -86,6 +86,8 @@ struct Inner {
     /// Buffers by slab number: a [`WgpuPlace`] names its buffer by it.
     slabs: Mutex<HashMap<u32, wgpu::Buffer>>,
     next_slab: AtomicU32,
+    /// Slabs of constant tables, by content. They live as long as the device.
+    constants: Mutex<HashMap<Vec<u8>, u32>>,
     pipelines: Mutex<HashMap<kernel::Key, Arc<kernel::Pipeline>>>,
     layouts: Mutex<HashMap<usize, kernel::Layout>>,
     staging: Mutex<Vec<wgpu::Buffer>>,
@@ -171,6 +173,7 @@ impl Gpu {
             health,
             slabs: Mutex::default(),
             next_slab: AtomicU32::new(0),
+            constants: Mutex::default(),
             pipelines: Mutex::default(),
             layouts: Mutex::default(),
             staging: Mutex::default(),
