@@ -46,7 +46,7 @@ impl Expanded {
 ///
 /// # Errors
 /// A directive that is malformed or has no end, an include that `find` does not know, a `${NAME}` that is not set.
-pub fn expand<'t>(file: &str, text: &'t str, find: &dyn Fn(&str) -> Option<&'t str>) -> Result<Expanded> {
+pub fn expand<'t>(file: &str, text: &str, find: &dyn Fn(&str) -> Option<&'t str>) -> Result<Expanded> {
     let mut expander = Expander { expanded: Expanded::default(), seen: Vec::new(), names: Vec::new(), find };
     expander.file(file, text)?;
     Ok(expander.expanded)
@@ -54,19 +54,19 @@ pub fn expand<'t>(file: &str, text: &'t str, find: &dyn Fn(&str) -> Option<&'t s
 
 struct Expander<'t, 'f> {
     expanded: Expanded,
-    seen: Vec<&'t str>,
+    seen: Vec<String>,
     /// Names in braces and their values; the last one of a name counts.
     names: Vec<(String, String)>,
     find: &'f dyn Fn(&str) -> Option<&'t str>,
 }
 
-impl<'t> Expander<'t, '_> {
-    fn file(&mut self, file: &str, text: &'t str) -> Result<()> {
+impl Expander<'_, '_> {
+    fn file(&mut self, file: &str, text: &str) -> Result<()> {
         let lines: Vec<(usize, &str)> = (1..).zip(text.lines()).collect();
         self.block(file, &lines)
     }
 
-    fn block(&mut self, file: &str, mut lines: &[(usize, &'t str)]) -> Result<()> {
+    fn block(&mut self, file: &str, mut lines: &[(usize, &str)]) -> Result<()> {
         while let Some((&(number, line), rest)) = lines.split_first() {
             lines = rest;
             let fail = |problem: &str| Error::new("kernel source", problem).with("at", format!("{file}:{number}"));
@@ -81,8 +81,8 @@ impl<'t> Expander<'t, '_> {
                 ["#include", name] => {
                     let name = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
                     let name = name.ok_or_else(|| fail("an include needs a name in quotes"))?;
-                    if !self.seen.contains(&name) {
-                        self.seen.push(name);
+                    if !self.seen.iter().any(|other| other == name) {
+                        self.seen.push((*name).to_owned());
                         let found = (self.find)(name);
                         self.file(name, found.ok_or_else(|| fail("no such file to include").with("name", name))?)?;
                     }

@@ -7,6 +7,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{
     Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real,
@@ -99,7 +100,7 @@ impl Op for PatchEmbed {
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(inputs, wanted, workers),
-            Target::Wgpu(_) => Scratch::default(),
+            Target::Wgpu(caps) => wgpu::scratch(inputs, wanted, caps),
         }
     }
 
@@ -114,14 +115,14 @@ impl Op for PatchEmbed {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }
 }

@@ -6,13 +6,13 @@ use engine::device::source::Source;
 use engine::device::webgpu::{AdapterKind, Caps};
 use engine::{Arg, Kernel, Result, WgpuExec};
 
-use super::gpu::{source, word};
+use crate::common::gpu::{source, word};
 use crate::activation::Activation;
 
-static SUBGROUP: Source = source("kernels/src/common/wgsl/gemm.subgroup.wgsl", include_str!("wgsl/gemm.subgroup.wgsl"));
-static TILE_64: Source = source("kernels/src/common/wgsl/gemm.tile64.wgsl", include_str!("wgsl/gemm.tile64.wgsl"));
-static TILE_128: Source = source("kernels/src/common/wgsl/gemm.tile128.wgsl", include_str!("wgsl/gemm.tile128.wgsl"));
-static COLUMN_SUMS: Source = source("kernels/src/common/wgsl/column_sums.wgsl", include_str!("wgsl/column_sums.wgsl"));
+static SUBGROUP: Source = source("kernels/src/common/gemm_wgpu/gemm.subgroup.wgsl", include_str!("gemm.subgroup.wgsl"));
+static TILE_64: Source = source("kernels/src/common/gemm_wgpu/gemm.tile64.wgsl", include_str!("gemm.tile64.wgsl"));
+static TILE_128: Source = source("kernels/src/common/gemm_wgpu/gemm.tile128.wgsl", include_str!("gemm.tile128.wgsl"));
+static COLUMN_SUMS: Source = source("kernels/src/common/gemm_wgpu/column_sums.wgsl", include_str!("column_sums.wgsl"));
 
 /// Tiles that keep the cores of a graphics card busy.
 const BUSY: usize = 512;
