@@ -7,6 +7,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{DType, Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
@@ -98,8 +99,11 @@ impl Update for AdamW {
         }
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
-        0
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
+        match target {
+            Target::Cpu { .. } => 0,
+            Target::Wgpu(_) => wgpu::SCRATCH,
+        }
     }
 
     fn cost(&self, state: &[Spec], _inputs: &[Spec]) -> Work {
@@ -110,7 +114,7 @@ impl Update for AdamW {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::run(self, exec, &io),
         }
     }
 }

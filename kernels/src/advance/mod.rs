@@ -3,6 +3,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::rng::STATE_WORDS;
 use engine::{DType, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Var, Work};
@@ -49,7 +50,7 @@ impl Update for Advance {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => cpu::run(io),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::run(exec, &io),
         }
     }
 }

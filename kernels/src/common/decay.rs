@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use engine::{Error, Result};
+use engine::{Error, Real, Result};
+
+use super::gpu::word;
 
 /// Weight decay of each element of a flat vector: one factor for all, or one per range, so that biases and
 /// normalisations may be exempt.
@@ -42,6 +44,11 @@ impl Decay {
         let decay = Self { pieces };
         decay.check()?;
         Ok(decay)
+    }
+
+    /// (end, bits of the factor) of each piece, as `decay.wgsl` takes them.
+    pub(crate) fn table(&self) -> Vec<[u32; 2]> {
+        self.pieces.iter().map(|&(end, factor)| [word(end), f32::from_f64(factor).to_bits()]).collect()
     }
 
     /// # Errors

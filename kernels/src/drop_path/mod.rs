@@ -8,6 +8,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::rng::Stream;
 use engine::{
@@ -58,8 +59,12 @@ impl Op for DropPath {
         Ok(Keeps { inputs: Inputs::of(&[1, 2]), ..Keeps::default() })
     }
 
-    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
-        Scratch::default()
+    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
+        let bytes = match target {
+            Target::Cpu { .. } => 0,
+            Target::Wgpu(_) => inputs.first().map_or(0, wgpu::scratch),
+        };
+        Scratch { forward: bytes, backward: bytes }
     }
 
     fn cost(&self, inputs: &[Spec], _wanted: Inputs) -> Cost {
@@ -71,14 +76,14 @@ impl Op for DropPath {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
@@ -52,7 +53,7 @@ impl Update for Ema {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self.decay, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::run(self.decay, exec, &io),
         }
     }
 }

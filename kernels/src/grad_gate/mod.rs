@@ -8,6 +8,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::rng::Stream;
 use engine::{
@@ -56,8 +57,11 @@ impl Op for GradGate {
         Ok(Keeps { inputs: Inputs::of(&[1, 2]), ..Keeps::default() })
     }
 
-    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
-        Scratch::default()
+    fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
+        match target {
+            Target::Cpu { .. } => Scratch::default(),
+            Target::Wgpu(_) => Scratch { forward: 0, backward: wgpu::SCRATCH },
+        }
     }
 
     fn cost(&self, inputs: &[Spec], _wanted: Inputs) -> Cost {
@@ -68,14 +72,14 @@ impl Op for GradGate {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self.stream, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(self.stream, exec, &io),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
 
@@ -68,7 +69,7 @@ impl Update for KeepBest {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::run(exec, &io),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Work, real};
 
@@ -35,8 +36,11 @@ impl Update for L2Step {
         attack::check(NAME, state, inputs)
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
-        0
+    fn scratch(&self, state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
+        match target {
+            Target::Cpu { .. } => 0,
+            Target::Wgpu(_) => state.first().map_or(0, wgpu::scratch),
+        }
     }
 
     fn cost(&self, state: &[Spec], _inputs: &[Spec]) -> Work {
@@ -46,7 +50,7 @@ impl Update for L2Step {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::run(exec, &io),
         }
     }
 }

@@ -10,6 +10,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::rng::Stream;
 use engine::{Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
@@ -90,9 +91,12 @@ impl Update for PatchMask {
         ))
     }
 
-    fn scratch(&self, state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
+    fn scratch(&self, state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
         let patches = state.first().and_then(|delta| self.sizes(delta).ok()).map_or(0, |(_, patches)| patches);
-        2 * patches * size_of::<u32>()
+        match target {
+            Target::Cpu { .. } => 2 * patches * size_of::<u32>(),
+            Target::Wgpu(_) => wgpu::scratch(patches),
+        }
     }
 
     fn cost(&self, state: &[Spec], _inputs: &[Spec]) -> Work {
@@ -102,7 +106,7 @@ impl Update for PatchMask {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::run(self, exec, &io),
         }
     }
 }

@@ -13,6 +13,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::rng::Stream;
 use engine::{Error, Exec, Result, Spec, Store, Tape, Target, Update, UpdateIo, Value, Var, Work, real};
@@ -105,8 +106,11 @@ impl Update for RandomStart {
         }
     }
 
-    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
-        0
+    fn scratch(&self, state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
+        match target {
+            Target::Cpu { .. } => 0,
+            Target::Wgpu(_) => state.first().map_or(0, |delta| wgpu::scratch(self.start, delta)),
+        }
     }
 
     fn cost(&self, state: &[Spec], _inputs: &[Spec]) -> Work {
@@ -116,7 +120,7 @@ impl Update for RandomStart {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::run(self, exec, &io),
         }
     }
 }

@@ -19,6 +19,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::rng::Stream;
 use engine::{
@@ -136,12 +137,12 @@ impl Op for StochasticScale {
 
     fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
         let Some(x) = inputs.first() else { return Scratch::default() };
-        let rows = match target {
-            Target::Cpu { .. } if self.sharing == Sharing::Batch => 1,
-            Target::Cpu { workers } => workers,
-            Target::Wgpu(_) => 0,
+        let row = x.shape.last() * x.dtype.size();
+        let bytes = match target {
+            Target::Cpu { .. } if self.sharing == Sharing::Batch => row,
+            Target::Cpu { workers } => workers * row,
+            Target::Wgpu(_) => wgpu::scratch(self.sharing, x),
         };
-        let bytes = rows * x.shape.last() * x.dtype.size();
         Scratch { forward: bytes, backward: bytes }
     }
 
@@ -154,14 +155,14 @@ impl Op for StochasticScale {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }
 }
