@@ -9,14 +9,18 @@ use super::specs::{per_sample_elements, samples};
 
 /// Files that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
-    ("gemm.tiled.wgsl", include_str!("wgsl/gemm.tiled.wgsl")),
-    ("gemm.wgsl", include_str!("wgsl/gemm.wgsl")),
     ("attack.wgsl", include_str!("wgsl/attack.wgsl")),
     ("clip.wgsl", include_str!("wgsl/clip.wgsl")),
     ("decay.wgsl", include_str!("wgsl/decay.wgsl")),
     ("draws.wgsl", include_str!("wgsl/draws.wgsl")),
+    ("gemm.tiled.wgsl", include_str!("wgsl/gemm.tiled.wgsl")),
+    ("gemm.wgsl", include_str!("wgsl/gemm.wgsl")),
     ("index.wgsl", include_str!("wgsl/index.wgsl")),
+    ("lanes.subgroup.wgsl", include_str!("wgsl/lanes.subgroup.wgsl")),
+    ("lanes.wgsl", include_str!("wgsl/lanes.wgsl")),
     ("law.wgsl", include_str!("wgsl/law.wgsl")),
+    ("layer_norm_backward.wgsl", include_str!("wgsl/layer_norm_backward.wgsl")),
+    ("layer_norm_forward.wgsl", include_str!("wgsl/layer_norm_forward.wgsl")),
     ("math.wgsl", include_str!("wgsl/math.wgsl")),
     ("norm.wgsl", include_str!("wgsl/norm.wgsl")),
     ("philox.wgsl", include_str!("wgsl/philox.wgsl")),

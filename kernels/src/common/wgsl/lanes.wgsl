@@ -1,5 +1,7 @@
-// LANES neighbouring lanes of a workgroup of 64 share a row: sums over them through workgroup memory, lane i with lane
-// i + LANES / 2, then LANES / 4, ... The same bits in every run. The other version is lanes.subgroup.wgsl.
+// LANES neighbouring lanes of a workgroup of 64 share a row, of which they take one element each at a time. Sums over the
+// lanes go through workgroup memory: lane i with lane i + LANES / 2, then LANES / 4, ... The same bits in every run.
+// The other version is lanes.subgroup.wgsl.
+alias Part = f32;
 override LANES: u32 = 64u; // a power of two, at most 64
 var<workgroup> lane_values: array<f32, 64>;
 
@@ -19,4 +21,8 @@ fn lanes_sum(lane: u32, value: f32) -> f32 {
         workgroupBarrier();
     }
     return lane_values[lane - in_row];
+}
+
+fn part_sum(part: Part) -> f32 {
+    return part;
 }
