@@ -13,6 +13,11 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 /// use subgroup operations: they run only where the adapter reports them.
 pub fn check<'t>(path: &str, text: &str, find: &dyn Fn(&str) -> Option<&'t str>) -> Result<usize> {
     let expanded = expand(path, text, find)?;
+    if let Some(line) = expanded.text.lines().position(|line| line.contains("bitcast<f32>(0x")) {
+        // naga takes it; the compilers of browsers refuse a constant that is infinite or NaN.
+        let (file, line) = expanded.origin(line + 1).unwrap_or((path, 0));
+        return Err(Error::new(path, "bits of a constant: call of_bits").with("at", format!("{file}:{line}")));
+    }
     let module = naga::front::wgsl::parse_str(&expanded.text).map_err(|error| {
         located(path, &expanded, error.location(&expanded.text), error.emit_to_string(&expanded.text))
     })?;

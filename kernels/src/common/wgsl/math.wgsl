@@ -4,6 +4,11 @@
 // NaN stays NaN: min, max and clamp drop it on some drivers, and x != x is folded to false, so comparisons select and
 // bits decide.
 
+// The float of some bits. A function, because browsers refuse a constant that is infinite or NaN.
+fn of_bits(bits: u32) -> f32 {
+    return bitcast<f32>(bits);
+}
+
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
@@ -57,8 +62,8 @@ fn log_(x: f32) -> f32 {
     let bits = bitcast<u32>(x);
     if x < 1.17549435e-38 || bits >= 0x7f800000u {
         let negative = x < 0.0;
-        let special = select(x, bitcast<f32>(0xff800000u), x < 1.17549435e-38);
-        return select(special, bitcast<f32>(0x7fc00000u), negative);
+        let special = select(x, of_bits(0xff800000u), x < 1.17549435e-38);
+        return select(special, of_bits(0x7fc00000u), negative);
     }
     var n = i32(bits >> 23u) - 126;
     var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f000000u); // [1/2, 1)
