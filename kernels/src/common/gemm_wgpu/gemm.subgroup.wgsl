@@ -107,20 +107,28 @@ fn main(
     if n0 >= p.n {
         return;
     }
-    #repeat g 4
-    #repeat h 2
-    #repeat e 4
-    if m0 + ${g}u * 8u + ${h}u * 4u + ${e}u < end {
-        put(row_of(3u, first + m0 + ${g}u * 8u + ${h}u * 4u + ${e}u, p.n), n0, c${g}${h}${e});
-    }
-    #end
-    #end
-    #end
-    if ACTIVATION != 0u {
-        // A second turn over this lane's own sums: the activation's code, written out for every row, takes longer to
-        // compile than it saves.
-        for (var i = m0; i < min(m0 + 32u, end); i++) {
-            put_active((first + i) * p.n, n0, load_c((first + i) * p.n, n0));
+    if C_VEC && IMAGE != 3u && ACTIVATION == 0u {
+        #repeat g 4
+        #repeat h 2
+        #repeat e 4
+        if m0 + ${g}u * 8u + ${h}u * 4u + ${e}u < end {
+            put((first + m0 + ${g}u * 8u + ${h}u * 4u + ${e}u) * p.n, n0, c${g}${h}${e});
         }
+        #end
+        #end
+        #end
+        return;
+    }
+    // A long epilogue, once: to compile it for each row takes longer than these selections.
+    for (var i = 0u; i < 32u && m0 + i < end; i++) {
+        var sums = c000;
+        #repeat g 4
+        #repeat h 2
+        #repeat e 4
+        sums = select(sums, c${g}${h}${e}, i == ${g}u * 8u + ${h}u * 4u + ${e}u);
+        #end
+        #end
+        #end
+        finish(row_of(3u, first + m0 + i, p.n), n0, sums);
     }
 }

@@ -140,7 +140,7 @@ fn main(
     {
         let column = n0 + 64u * ${q}u + 4u * x;
         for (var i = 0u; i < 8u; i++) {
-            // The epilogue once, not for each row: its code is longer than these selections.
+            // The epilogue once, not for each row: its code may be longer than these selections.
             var sums = c00_${q};
             #repeat h 2
             #repeat e 4
@@ -154,14 +154,4 @@ fn main(
         }
     }
     #end
-}
-
-fn finish(row: u32, column: u32, sums: vec4<f32>) {
-    if ACTIVATION == 0u {
-        put(row, column, sums);
-    } else if BIAS {
-        put_active(row, column, sums + load_bias(column));
-    } else {
-        put_active(row, column, sums);
-    }
 }

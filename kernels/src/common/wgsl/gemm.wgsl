@@ -188,3 +188,14 @@ fn put_active(row: u32, column: u32, value: vec4<f32>) {
         store_slope(row, column, vec4<f32>(x.y, y.y, z.y, w.y));
     }
 }
+
+// The epilogue of four sums of a row of C, from a column inside it.
+fn finish(row: u32, column: u32, sums: vec4<f32>) {
+    if ACTIVATION == 0u {
+        put(row, column, sums);
+    } else if BIAS {
+        put_active(row, column, sums + load_bias(column));
+    } else {
+        put_active(row, column, sums);
+    }
+}
