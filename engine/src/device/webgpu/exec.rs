@@ -190,7 +190,7 @@ impl WgpuExec {
         self.launch_rows(kernel, count, args, |count| count.div_ceil(64), params)
     }
 
-    /// How many rows one part may have.
+    /// How many rows one part may have: a multiple of [`ROW_STEP`] or, where fewer fit, of the fewest that are aligned.
     fn rows_at_once(&self, rows: usize, args: &[Arg]) -> usize {
         let limit = usize::try_from(self.gpu.caps().max_binding).unwrap_or(usize::MAX);
         let widest = args.iter().map(|arg| match arg {
@@ -198,7 +198,12 @@ impl WgpuExec {
             _ => 0,
         });
         let fit = limit / widest.max().unwrap_or(0).max(1);
-        if fit >= rows { rows.max(1) } else { (fit / ROW_STEP * ROW_STEP).max(1) }
+        if fit >= rows {
+            return rows.max(1);
+        }
+        let step =
+            if fit >= ROW_STEP { ROW_STEP } else { args.iter().map(|&arg| row_step(rows, arg)).max().unwrap_or(1) };
+        (fit / step * step).max(1)
     }
 
     fn whole(&self, arg: Arg) -> Window {
@@ -245,6 +250,13 @@ impl WgpuExec {
     }
 }
 
+/// Fewest rows whose bytes are a multiple of the alignment.
+fn row_step(rows: usize, arg: Arg) -> usize {
+    let Arg::Rows(window) = arg else { return 1 };
+    let row = window.spec.bytes() / rows.max(1);
+    super::ALIGNMENT >> row.trailing_zeros().min(super::ALIGNMENT.trailing_zeros())
+}
+
 /// The rows `part` of `rows` of a window.
 fn part_of(window: Window, rows: usize, part: &Range<usize>) -> Window {
     let row = window.bytes / memory::bytes(rows.max(1));
@@ -275,6 +287,16 @@ mod tests {
             prop_assert!(x <= 65_535 && y <= 65_535);
             prop_assert!(cells >= groups as u64 && cells < groups as u64 + u64::from(x));
         }
+    }
+
+    #[test]
+    fn parts_begin_at_aligned_rows() {
+        let rows = |width: usize| {
+            let spec = Spec::new(crate::DType::F32, &[6, width]).unwrap();
+            Arg::Rows(Window { slab: None, offset: 0, bytes: memory::bytes(spec.bytes()), spec })
+        };
+        assert_eq!([1, 3, 6, 48, 64, 192, 197 * 16].map(|width| row_step(6, rows(width))), [64, 64, 32, 4, 1, 1, 4]);
+        assert_eq!(row_step(6, Arg::Nothing), 1);
     }
 
     #[test]
