@@ -12,6 +12,7 @@ mod launch;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod wgpu;
 
 use engine::{
     Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real,
@@ -76,7 +77,7 @@ impl Op for Attention {
     fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => launch::scratch(self, inputs, workers),
-            Target::Wgpu(_) => Scratch::default(),
+            Target::Wgpu(_) => wgpu::scratch(self.sizes(inputs)),
         }
     }
 
@@ -91,14 +92,14 @@ impl Op for Attention {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => launch::forward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => launch::backward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }
 }
