@@ -1,6 +1,6 @@
 //! The launches that the engine itself needs.
 
-use super::{Arg, Kernel, WgpuExec};
+use super::{Arg, Kernel, WgpuExec, exec};
 use crate::device::source::Source;
 use crate::device::{Buf, BufMut, Builtin};
 use crate::error::{Error, Result};
@@ -25,8 +25,10 @@ pub(in crate::device) fn builtin(
     }
     let kernel = Kernel::new(&SOURCE, "main").with("WHAT", number);
     let count = target.spec().bytes() / 4;
+    let word = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    if let Some((aligned, first)) = exec::from_aligned(target)? {
+        return exec.launch(&kernel, &[word(count), first, 0, 0], &[aligned, Arg::Nothing], count.div_ceil(64));
+    }
     let source = Arg::or_nothing(source.map(|source| source.rows()))?;
-    exec.launch_each(&kernel, count, &[target.rows()?, source], |part| {
-        [u32::try_from(part.len()).unwrap_or(u32::MAX), 0, 0, 0]
-    })
+    exec.launch_each(&kernel, count, &[target.rows()?, source], |part| [word(part.len()), 0, 0, 0])
 }

@@ -5,6 +5,7 @@
 
 struct Params {
     count: u32,
+    first: u32, // where the target begins in its binding, in words
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -23,10 +24,11 @@ fn main(
     if i >= p.count {
         return;
     }
+    let at = p.first + i;
     switch WHAT {
-        case 0u: { target_words[i] = bitcast<u32>(1.0); }
-        case 1u: { target_words[i] = 0u; }
-        case 2u: { target_words[i] = source_words[i]; }
-        default: { target_words[i] = bitcast<u32>(bitcast<f32>(target_words[i]) + bitcast<f32>(source_words[i])); }
+        case 0u: { target_words[at] = bitcast<u32>(1.0); }
+        case 1u: { target_words[at] = 0u; }
+        case 2u: { target_words[at] = source_words[i]; }
+        default: { target_words[at] = bitcast<u32>(bitcast<f32>(target_words[at]) + bitcast<f32>(source_words[i])); }
     }
 }

@@ -95,6 +95,15 @@ impl BufMut<'_> {
     }
 }
 
+/// The gaps of a flat gradient, which begin anywhere: the buffer from the aligned offset before it on, and how many words later
+/// it begins. `None` for a buffer that is aligned, as all others are.
+pub(super) fn from_aligned(buf: &BufMut) -> Result<Option<(Arg, u32)>> {
+    let window = window(Some(buf.place), buf.spec)?;
+    let before = window.offset % memory::bytes(super::ALIGNMENT);
+    let aligned = Window { offset: window.offset - before, bytes: window.bytes + before, ..window };
+    Ok((before > 0).then(|| (Arg::Whole(aligned), u32::try_from(before / 4).unwrap_or(u32::MAX))))
+}
+
 pub(super) struct Pending {
     pub pipeline: Arc<Pipeline>,
     pub name: String,
