@@ -17,24 +17,37 @@ fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
+fn nan() -> f32 {
+    return of_bits(0x7fc00000u);
+}
+
 // 2^n for -126 <= n <= 127.
 fn power_of_two(n: i32) -> f32 {
     return bitcast<f32>((n + 127) << 23u);
 }
 
-// e^x within 2.5 ulp; 0 below -87.33, where the result would be subnormal.
+// Where e^x is taken from its series without scaling by a power of two.
+const EXP_NEAR: f32 = 0.35;
+
+// P of e^x = 1 + x + x^2 P(x), |x| < EXP_NEAR (coefficients: Cephes expf, S. Moshier).
+fn exp_series(x: f32) -> f32 {
+    var p = 1.9875691500e-4;
+    p = fma(p, x, 1.3981999507e-3);
+    p = fma(p, x, 8.3334519073e-3);
+    p = fma(p, x, 4.1665795894e-2);
+    p = fma(p, x, 1.6666665459e-1);
+    return fma(p, x, 0.5);
+}
+
+// e^x within 2 ulp; 0 below -87.33, where the result would be subnormal.
 fn exp_(v: f32) -> f32 {
     var x = select(v, 89.0, v > 89.0);
     x = select(x, -88.0, x < -88.0);
     let n = round(x * 1.442695041);
-    let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, x));
-    var p = 1.9875691500e-4;
-    p = fma(p, r, 1.3981999507e-3);
-    p = fma(p, r, 8.3334519073e-3);
-    p = fma(p, r, 4.1665795894e-2);
-    p = fma(p, r, 1.6666665459e-1);
-    p = fma(p, r, 0.5);
-    let y = fma(p, r * r, r) + 1.0;
+    // The mask changes nothing (the product has 16 bits), but keeps drivers from adding up the two parts of log 2.
+    let high = bitcast<f32>(bitcast<u32>(n * 0.693359375) & 0xfffffff0u);
+    let r = fma(n, 2.12194440e-4, x - high);
+    let y = fma(exp_series(r), r * r, r) + 1.0;
     // Two factors, since 2^128 is no float while e^88.5 is.
     let whole = i32(n);
     let half = whole >> 1u;
@@ -76,24 +89,18 @@ fn log_(x: f32) -> f32 {
     return fma(e, 0.693359375, fma(e, -2.12194440e-4, y));
 }
 
-// log(1 + x) within 3 ulp for x >= 0.
+// log(1 + x) within 3 ulp for x >= 0, and above -1 as far as 1 + x is exact.
 fn log1p_(x: f32) -> f32 {
-    if x < 0.41421356 {
+    if x > -0.29289322 && x < 0.41421356 {
         return log_near_one(x);
     }
     return log_(1.0 + x);
 }
 
-// e^x - 1 for x <= 0, within 4 ulp: a polynomial where the difference would cancel.
+// e^x - 1 within 2.5 ulp for x <= 0 and 7 ulp above: the series where the difference would cancel.
 fn expm1_(x: f32) -> f32 {
-    if x > -0.35 {
-        var p = 1.9875691500e-4;
-        p = fma(p, x, 1.3981999507e-3);
-        p = fma(p, x, 8.3334519073e-3);
-        p = fma(p, x, 4.1665795894e-2);
-        p = fma(p, x, 1.6666665459e-1);
-        p = fma(p, x, 0.5);
-        return fma(p, x * x, x);
+    if abs(x) < EXP_NEAR {
+        return fma(exp_series(x), x * x, x);
     }
     return exp_(x) - 1.0;
 }
