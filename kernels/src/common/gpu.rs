@@ -29,8 +29,12 @@ pub(crate) const LIBRARY: Library = &[
     ("layer_norm_forward.wgsl", include_str!("wgsl/layer_norm_forward.wgsl")),
     ("math.wgsl", include_str!("wgsl/math.wgsl")),
     ("norm.wgsl", include_str!("wgsl/norm.wgsl")),
+    ("pair.wgsl", include_str!("wgsl/pair.wgsl")),
     ("philox.wgsl", include_str!("wgsl/philox.wgsl")),
+    ("put.wgsl", include_str!("wgsl/put.wgsl")),
     ("reduce.wgsl", include_str!("wgsl/reduce.wgsl")),
+    ("rows.wgsl", include_str!("wgsl/rows.wgsl")),
+    ("selection.wgsl", include_str!("wgsl/selection.wgsl")),
 ];
 
 /// A kernel file with our library. `file` is its path in the repository.

@@ -6,6 +6,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{
     Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, real,
@@ -54,14 +55,13 @@ impl Op for Correct {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, _io: Backward) -> Result<()> {
         match exec {
-            Exec::Cpu(_) => Err(Error::new(NAME, "has no gradient")),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Cpu(_) | Exec::Wgpu(_) => Err(Error::new(NAME, "has no gradient")),
         }
     }
 }

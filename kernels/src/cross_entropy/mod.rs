@@ -9,6 +9,7 @@
 pub mod cases;
 mod cpu;
 pub(crate) mod reference;
+mod wgpu;
 
 use engine::{Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Target};
 use engine::{Tape, Value, real};
@@ -82,7 +83,7 @@ impl Op for CrossEntropy {
                 Self::Soft => cpu::forward_soft::<T>(io),
                 Self::Labels { smoothing } => cpu::forward_labels::<T>(io, smoothing),
             }),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
 
@@ -92,7 +93,7 @@ impl Op for CrossEntropy {
                 Self::Soft => cpu::backward_soft::<T>(io),
                 Self::Labels { smoothing } => cpu::backward_labels::<T>(io, smoothing),
             }),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }
 }
