@@ -7,6 +7,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{
     Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real,
@@ -62,9 +63,14 @@ impl Op for GlobalNorm {
         Ok(Keeps::default())
     }
 
-    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {
-        let blocks: usize = inputs.iter().map(|spec| spec.elements().div_ceil(BLOCK)).sum();
-        Scratch { forward: blocks * size_of::<f64>(), backward: 0 }
+    fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
+        let forward = match target {
+            Target::Cpu { .. } => {
+                inputs.iter().map(|spec| spec.elements().div_ceil(BLOCK)).sum::<usize>() * size_of::<f64>()
+            }
+            Target::Wgpu(caps) => wgpu::scratch(inputs, caps),
+        };
+        Scratch { forward, backward: 0 }
     }
 
     fn cost(&self, inputs: &[Spec], _wanted: Inputs) -> Cost {
@@ -76,14 +82,13 @@ impl Op for GlobalNorm {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io, self.max_norm)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(self.max_norm, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, _io: Backward) -> Result<()> {
         match exec {
-            Exec::Cpu(_) => Err(Error::new(NAME, "has no gradient")),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Cpu(_) | Exec::Wgpu(_) => Err(Error::new(NAME, "has no gradient")),
         }
     }
 }

@@ -51,23 +51,13 @@ pub(super) fn backward<T: Float>(op: &Tokens, io: Backward) -> Result<()> {
         std::array::from_fn(|at| io.inputs.get(at).map_or(io.d_output.spec(), engine::Buf::spec));
     let layout = op.layout(&specs[..io.inputs.len()])?;
     let dy = io.d_output.host::<T>()?;
-    let mut token = 0;
     for (position, grad) in io.d_inputs.iter_mut().enumerate() {
-        let part = position.checked_sub(1).and_then(|at| op.parts.get(at));
-        let rows = specs[position].dims()[1];
-        let first = match part {
-            Some(Part::Prefix) => {
-                token += rows;
-                token - rows
-            }
-            Some(Part::Position) => layout.prefix + layout.p - rows,
-            Some(Part::Noise) | None => layout.prefix,
-        };
         let Some(grad) = grad else { continue };
-        if part.is_none() || (part == Some(&Part::Noise) && specs[position].dims()[0] == layout.b) {
-            of_each_sample(dy, layout, grad)?;
+        let place = op.place(&specs[..io.inputs.len()], position)?;
+        if place.shared {
+            summed(dy, layout, place.first, grad)?;
         } else {
-            summed(dy, layout, first, grad)?;
+            of_each_sample(dy, layout, grad)?;
         }
     }
     Ok(())

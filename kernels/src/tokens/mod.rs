@@ -15,6 +15,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::{
     Backward, Cost, Error, Exec, Forward, Inputs, Keeps, Op, Result, Scratch, Spec, Tape, Target, Value, Work, real,
@@ -63,6 +64,14 @@ struct Layout {
     prefix: usize,
 }
 
+/// The tokens that an input reaches.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    first: usize,
+    tokens: usize,
+    shared: bool,
+}
+
 /// Records the token sequence `[b, n, d]` of patch tokens `[b, p, d]`; n counts class, distillation, registers and patches.
 ///
 /// # Errors
@@ -97,6 +106,20 @@ impl Tokens {
         let prefix_of =
             |(part, spec): (&Part, &Spec)| if *part == Part::Prefix { spec.dims().get(1).copied() } else { None };
         Ok(Layout { b, p, d, prefix: self.parts.iter().zip(rest).filter_map(prefix_of).sum() })
+    }
+
+    /// Where input `position` lies in a sample: its first token, how many there are, and whether all samples share it.
+    fn place(&self, inputs: &[Spec], position: usize) -> Result<Place> {
+        let Layout { p, prefix, b, .. } = self.layout(inputs)?;
+        let [batch, tokens, _] = inputs[position].array(NAME, "input")?;
+        let part = position.checked_sub(1).and_then(|at| self.parts.get(at));
+        let first = match part {
+            Some(Part::Prefix) => self.layout(&inputs[..position])?.prefix,
+            Some(Part::Position) => prefix + p - tokens,
+            Some(Part::Noise) | None => prefix,
+        };
+        let shared = part.is_some_and(|&part| part != Part::Noise || batch != b);
+        Ok(Place { first, tokens, shared })
     }
 }
 
@@ -163,14 +186,14 @@ impl Op for Tokens {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }
 }
