@@ -9,6 +9,7 @@
 pub mod cases;
 mod cpu;
 mod reference;
+mod wgpu;
 
 use engine::rng::Stream;
 use engine::{
@@ -130,7 +131,10 @@ impl Op for StochasticLinear {
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(self, inputs, wanted, workers),
-            Target::Wgpu(_) => Scratch::default(),
+            Target::Wgpu(caps) => {
+                let bytes = wgpu::scratch(self, inputs, caps);
+                Scratch { forward: bytes, backward: if wanted.has(0) { bytes } else { 0 } }
+            }
         }
     }
 
@@ -149,14 +153,14 @@ impl Op for StochasticLinear {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
-            Exec::Wgpu(_) => Err(crate::common::gpu::missing(NAME)),
+            Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }
 }

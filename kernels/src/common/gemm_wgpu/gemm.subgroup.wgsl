@@ -32,7 +32,7 @@ fn main(
     let end = select(0u, p.m, line < high * p.batches);
     let m0 = (line - batch * high) * 32u;
     let n0 = (tile - line * wide) * 32u + 4u * lane;
-    let first = batch * p.m;
+    let first = (p.first + batch) * p.m;
     let base_b = batch * p.k * p.n;
 
     #repeat g 4

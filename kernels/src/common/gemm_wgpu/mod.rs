@@ -6,8 +6,8 @@ use engine::device::source::Source;
 use engine::device::webgpu::{AdapterKind, Caps};
 use engine::{Arg, Kernel, Result, WgpuExec};
 
-use crate::common::gpu::{source, word};
 use crate::activation::Activation;
+use crate::common::gpu::{source, word};
 
 static SUBGROUP: Source = source("kernels/src/common/gemm_wgpu/gemm.subgroup.wgsl", include_str!("gemm.subgroup.wgsl"));
 static TILE_64: Source = source("kernels/src/common/gemm_wgpu/gemm.tile64.wgsl", include_str!("gemm.tile64.wgsl"));
@@ -125,8 +125,10 @@ pub(crate) struct Product {
     pub a: Arg,
     pub b: Arg,
     pub c: Arg,
-    /// Products that lie one behind the other. More than one exclude parts: A and C are [`Arg::Whole`].
+    /// So many products whose operands lie one behind the other, each with its own B.
     pub batches: usize,
+    /// Where they begin in A and C; B begins with the first one.
+    pub first: usize,
     /// Add to C instead.
     pub add: bool,
     pub bias: Option<Arg>,
@@ -141,7 +143,23 @@ impl Product {
     /// The bare product.
     pub fn new(layout: Layout, [m, n, k]: [usize; 3], [a, b, c]: [Arg; 3]) -> Self {
         let (bias, activation, slope, image) = (None, None, Slope::None, None);
-        Self { layout, m, n, k, a, b, c, batches: 1, add: false, bias, activation, slope, image, scratch: None }
+        Self {
+            layout,
+            m,
+            n,
+            k,
+            a,
+            b,
+            c,
+            batches: 1,
+            first: 0,
+            add: false,
+            bias,
+            activation,
+            slope,
+            image,
+            scratch: None,
+        }
     }
 
     /// Bytes of working memory of a product of [`Layout::Tn`]: its sums in parts, where it is divided.
@@ -190,14 +208,14 @@ impl Product {
         }
     }
 
-    fn params(&self, [m, k, chunk]: [usize; 3], add: bool) -> [u32; 12] {
+    fn params(&self, [m, k, chunk]: [usize; 3], add: bool) -> [u32; 16] {
         let image = self.image.map_or([0; 6], |Image { grid: (down, across), side, channels, .. }| {
             let (line, plane) = (across * side, across * side * down * side);
             [across, down, side, line, plane, channels * plane]
         });
         let [across, down, side, line, plane, image] = image.map(word);
-        let [m, n, k, batches, chunk] = [m, self.n, k, self.batches, chunk].map(word);
-        [m, n, k, batches, u32::from(add), across, down, side, line, plane, image, chunk]
+        let [m, n, k, batches, first, chunk] = [m, self.n, k, self.batches, self.first, chunk].map(word);
+        [m, n, k, batches, first, u32::from(add), across, down, side, line, plane, image, chunk, 0, 0, 0]
     }
 
     fn kernel(&self, variant: Variant) -> Kernel {
@@ -239,7 +257,8 @@ impl Product {
 
 /// Steps of k that are summed at a time: k, or a part of it where there are too few tiles for a graphics card.
 fn chunk(variant: Variant, [m, n, k]: [usize; 3], caps: Caps) -> usize {
-    let fits = |elements: usize| u64::try_from(elements * size_of::<f32>()).is_ok_and(|bytes| bytes <= caps.max_binding);
+    let fits =
+        |elements: usize| u64::try_from(elements * size_of::<f32>()).is_ok_and(|bytes| bytes <= caps.max_binding);
     let parts = (BUSY / variant.tiles(m, n).max(1)).min(k / LONG);
     // Rows that exceed the limit are divided already.
     if matches!(variant, Variant::Subgroup(_)) || parts < 2 || !fits(m * k) || !fits(n * k) || !fits(parts * m * n) {

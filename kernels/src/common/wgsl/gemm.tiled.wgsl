@@ -89,7 +89,7 @@ fn main(
     let part = block % parts;
     let m0 = (line - block * high) * SIDE;
     let n0 = (tile - line * wide) * SIDE;
-    let first = block / parts * p.m;
+    let first = (p.first + block / parts) * p.m;
     let base = block / parts * p.k * p.n;
     let end = min((part + 1u) * p.chunk, p.k);
     let x = thread & 15u;

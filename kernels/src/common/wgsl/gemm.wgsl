@@ -13,6 +13,7 @@ struct Params {
     n: u32,
     k: u32,
     batches: u32,
+    first: u32, // batch of A and C that this launch begins with; B begins with the first one
     add: u32, // 1: C + A B
     // Of an image: patches per line and per column, side of a patch, elements of a line, of a channel, of an image.
     across: u32,
