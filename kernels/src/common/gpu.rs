@@ -32,6 +32,7 @@ pub(crate) const LIBRARY: Library = &[
     ("pair.wgsl", include_str!("wgsl/pair.wgsl")),
     ("philox.wgsl", include_str!("wgsl/philox.wgsl")),
     ("put.wgsl", include_str!("wgsl/put.wgsl")),
+    ("quad.wgsl", include_str!("wgsl/quad.wgsl")),
     ("reduce.wgsl", include_str!("wgsl/reduce.wgsl")),
     ("rows.wgsl", include_str!("wgsl/rows.wgsl")),
     ("selection.wgsl", include_str!("wgsl/selection.wgsl")),

@@ -4,7 +4,7 @@ use engine::device::source::Source;
 use engine::{Arg, Backward, Buf, Forward, Kernel, Result, Spec, WgpuExec};
 
 use super::DropPath;
-use crate::common::gpu::{grad_rows, source, word};
+use crate::common::gpu::{grad_rows, quads, source, word};
 use crate::common::specs::{per_sample_elements, samples};
 
 static FORWARD: Source = source("kernels/src/drop_path/forward.wgsl", include_str!("forward.wgsl"));
@@ -34,5 +34,5 @@ fn masked(op: &DropPath, exec: &mut WgpuExec, inputs: &[Buf], kept: Arg, [x, y]:
     let args = [inputs[1].whole()?, inputs[2].whole()?, kept, Arg::Nothing, Arg::Nothing];
     exec.launch(&Kernel::new(&FORWARD, "choose"), &params(0..b), &args, b.div_ceil(64))?;
     let args = [Arg::Nothing, Arg::Nothing, kept, x, y];
-    exec.launch_each(&Kernel::new(&FORWARD, "main").when("ADD", add), spec.elements(), &args, params)
+    exec.launch_rows(&Kernel::new(&FORWARD, "main").when("ADD", add), spec.elements(), &args, quads, params)
 }

@@ -1,10 +1,10 @@
 // dx = dy if the gate is open, else 0; written or added. It is open where one uniform value is at most q; not where q is NaN.
 //
-// choose: one invocation draws. main: one per element, workgroups of 64. Bytes: 4 read (8 where it adds), 4 written per
-// element. Tolerance: exact, or one rounding where it adds.
-#include "index.wgsl"
+// choose: one invocation draws. main: one per four elements, workgroups of 64. Bytes: 4 read (8 where it adds), 4 written
+// per element. Tolerance: exact, or one rounding where it adds.
 #include "math.wgsl"
 #include "philox.wgsl"
+#include "quad.wgsl"
 
 struct Params {
     count: u32,
@@ -15,8 +15,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> state: vec4<u32>;
 @group(0) @binding(2) var<storage, read_write> keep: array<f32>;
 @group(0) @binding(3) var<storage, read_write> open: array<u32>;
-@group(0) @binding(4) var<storage, read_write> dy: array<u32>;
-@group(0) @binding(5) var<storage, read_write> dx: array<u32>;
+@group(0) @binding(4) var<storage, read_write> dy: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // dx
 
 override ADD: bool = false;
 
@@ -33,16 +33,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat_group(group, groups) * 64u + lane;
-    if i >= p.count {
+    if 4u * i >= p.count {
         return;
     }
     // Selected, not multiplied: a closed gate stops NaN and infinity too.
     let is_open = open[0] != 0u;
     if ADD {
-        if is_open {
-            dx[i] = bitcast<u32>(bitcast<f32>(dx[i]) + bitcast<f32>(dy[i]));
-        }
+        put_quad(i, p.count, select(y[i], y[i] + dy[i], is_open));
     } else {
-        dx[i] = select(0u, dy[i], is_open);
+        put_quad(i, p.count, select(vec4<f32>(), dy[i], is_open));
     }
 }

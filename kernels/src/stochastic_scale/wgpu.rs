@@ -79,5 +79,6 @@ fn scaled(
     let args = [state, ids, table, scales, Arg::Nothing, Arg::Nothing];
     exec.launch(&kernel("draw"), &params(0..drawn), &args, quads(drawn))?;
     let args = [Arg::Nothing, Arg::Nothing, Arg::Nothing, scales, x, y];
-    exec.launch_each(&kernel("shared_scales"), spec.elements(), &args, params)
+    let entry = if width.is_multiple_of(4) { "shared_quads" } else { "shared_singles" };
+    exec.launch_rows(&kernel(entry), spec.elements(), &args, quads, params)
 }
