@@ -1,5 +1,8 @@
 //! Matrix products on wgpu: which kernel, and its launches.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use engine::device::source::Source;
@@ -176,10 +179,12 @@ impl Product {
     /// # Errors
     /// The kernel does not compile, or a buffer that is not divided exceeds the limit.
     pub fn launch(&self, exec: &mut WgpuExec) -> Result<()> {
-        let caps = exec.caps();
+        self.launch_as(exec, Variant::choose(exec.caps(), self.m * self.batches, self.n))
+    }
+
+    fn launch_as(&self, exec: &mut WgpuExec, variant: Variant) -> Result<()> {
         let Self { layout, m, n, k, .. } = *self;
-        let variant = Variant::choose(caps, m * self.batches, n);
-        let chunk = if layout == Layout::Tn { chunk(variant, [m, n, k], caps) } else { k };
+        let chunk = if layout == Layout::Tn { chunk(variant, [m, n, k], exec.caps()) } else { k };
         let parts = k.div_ceil(chunk);
         let slope = match self.slope {
             Slope::None => Arg::Nothing,
