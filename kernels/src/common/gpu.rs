@@ -95,7 +95,3 @@ pub(crate) fn grad_rows(grad: Option<&Grad>) -> Result<Option<(Arg, bool)>> {
 pub(crate) fn grad_whole(grad: Option<&Grad>) -> Result<Option<(Arg, bool)>> {
     grad.map(|grad| Ok((grad.buf.whole()?, grad.mode == Mode::Add))).transpose()
 }
-
-pub(crate) fn missing(op: &str) -> engine::Error {
-    engine::Error::new(op, "no wgsl yet")
-}
