@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use engine::device::source::Source;
@@ -294,20 +295,21 @@ pub(crate) struct ColumnSums {
 }
 
 impl ColumnSums {
-    /// Rows that are summed at a time: about as many as there are blocks; 64 where the adapter's binding limit divides the
-    /// rows, into multiples of that.
-    fn block(rows: usize, width: usize, caps: Caps) -> usize {
-        let whole = rows * width * size_of::<f32>();
-        if u64::try_from(whole).is_ok_and(|whole| whole <= caps.max_binding) {
-            rows.isqrt().next_multiple_of(64)
-        } else {
-            64
-        }
+    /// Rows of this width that the adapter binds at once.
+    fn fit(width: usize, caps: Caps) -> usize {
+        usize::try_from(caps.max_binding).unwrap_or(usize::MAX) / (width * size_of::<f32>()).max(1)
     }
 
-    /// Bytes of working memory.
+    /// Rows that are summed at a time: about as many as there are blocks; fewer where the adapter's limit divides the rows,
+    /// since blocks end with a part.
+    fn block(rows: usize, width: usize, caps: Caps) -> usize {
+        if rows <= Self::fit(width, caps) { rows.isqrt().next_multiple_of(64) } else { 64 }
+    }
+
+    /// Bytes of working memory: parts have a multiple of 64 rows, or more than half of what fits.
     pub fn scratch(rows: usize, width: usize, caps: Caps) -> usize {
-        rows.div_ceil(Self::block(rows, width, caps)) * width * size_of::<f32>()
+        let least = Self::block(rows, width, caps).min((Self::fit(width, caps) / 2).max(1));
+        rows.div_ceil(least) * width * size_of::<f32>()
     }
 
     /// Launches them.
@@ -321,9 +323,12 @@ impl ColumnSums {
         let args = [self.x, self.slope.unwrap_or(Arg::Nothing), self.scratch];
         let each = if vec { 4 } else { 1 };
         let groups = |rows: usize| (rows.div_ceil(block) * (width / each)).div_ceil(64);
-        let params =
-            |part: Range<usize>| [word(part.len()), word(width), word(block), word(part.start / block), 0, 0, 0, 0];
+        let blocks = Cell::new(0);
+        let params = |part: Range<usize>| {
+            let first = blocks.replace(blocks.get() + part.len().div_ceil(block));
+            [word(part.len()), word(width), word(block), word(first), 0, 0, 0, 0]
+        };
         exec.launch_rows(&kernel, self.rows, &args, groups, params)?;
-        add_up(exec, [self.rows.div_ceil(block), width], self.scratch, self.sums, self.add)
+        add_up(exec, [blocks.get(), width], self.scratch, self.sums, self.add)
     }
 }
