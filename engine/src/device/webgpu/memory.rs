@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use wgpu::{BufferDescriptor, BufferUsages};
 
@@ -118,14 +120,21 @@ impl Gpu {
         encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
         self.submit(encoder.finish())?;
         let slice = staging.slice(..size);
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = channel();
         slice.map_async(wgpu::MapMode::Read, move |outcome| {
             // The receiver waits below: it is gone only where waiting failed.
             drop(sender.send(outcome));
         });
-        self.wait(None)?;
         let fail = |problem: String| Error::new("wgpu", format!("reading device memory failed: {problem}"));
-        match receiver.try_recv() {
+        // Another thread's wait may have taken the answer along and be about to deliver it.
+        let outcome = loop {
+            self.wait(None)?;
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Err(RecvTimeoutError::Timeout) => {}
+                answered => break answered,
+            }
+        };
+        match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(fail(error.to_string())),
             Err(error) => return Err(fail(error.to_string())),
