@@ -114,7 +114,7 @@ fn ten_steps_of_training_follow_the_cpu() {
     for (name, config) in models() {
         let wide = course(&cpu, &config, DType::F64, 10).unwrap();
         let narrow = course(&cpu, &config, DType::F32, 10).unwrap();
-        assert!(wide[9] < 0.8 * wide[0], "{name}: it learns on the CPU: {wide:?}");
+        assert!(wide[9] < 0.9 * wide[0], "{name}: it learns on the CPU: {wide:?}");
         for (kind, device) in devices() {
             let ours = course(device, &config, DType::F32, 10).unwrap();
             let (error, bound) = (distance(&ours, &wide), bound(&narrow, &wide));

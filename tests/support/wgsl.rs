@@ -10,7 +10,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_STORAGE_BUFFERS: usize = 8;
 
 /// Checks one kernel file with its includes and gives the number of its entry points. Files whose name holds `.subgroup.` may
-/// use subgroup operations: they run only where the adapter reports them.
+/// use subgroup operations, and those with `.f16.` may use f16: they run only where the adapter reports them.
 pub fn check<'t>(path: &str, text: &str, find: &dyn Fn(&str) -> Option<&'t str>) -> Result<usize> {
     let expanded = expand(path, text, find)?;
     if let Some(line) = expanded.text.lines().position(|line| line.contains("bitcast<f32>(0x")) {
@@ -21,7 +21,7 @@ pub fn check<'t>(path: &str, text: &str, find: &dyn Fn(&str) -> Option<&'t str>)
     let module = naga::front::wgsl::parse_str(&expanded.text).map_err(|error| {
         located(path, &expanded, error.location(&expanded.text), error.emit_to_string(&expanded.text))
     })?;
-    let mut validator = validator(path.contains(".subgroup."));
+    let mut validator = validator(path.contains(".subgroup."), path.contains(".f16."));
     let info = validator.validate(&module).map_err(|error| {
         located(path, &expanded, error.location(&expanded.text), error.emit_to_string(&expanded.text))
     })?;
@@ -34,12 +34,14 @@ pub fn check<'t>(path: &str, text: &str, find: &dyn Fn(&str) -> Option<&'t str>)
     Ok(module.entry_points.len())
 }
 
-fn validator(subgroups: bool) -> Validator {
-    if !subgroups {
-        return Validator::new(ValidationFlags::all(), Capabilities::empty());
+fn validator(subgroups: bool, f16: bool) -> Validator {
+    let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER, subgroups);
+    capabilities.set(Capabilities::SHADER_FLOAT16, f16);
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    if subgroups {
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
     }
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER);
-    validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
     validator
 }
 

@@ -23,6 +23,9 @@ pub struct Common {
     /// With --device wgpu: the adapter whose name contains this [default: discrete, else integrated, else software]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Common options")]
     pub adapter: Option<String>,
+    /// With --device wgpu: round the operands of matrix products to f16, sums stay in f32; for cards that are faster so
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub f16: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -40,8 +43,22 @@ impl Common {
             DeviceName::Cpu if self.adapter.is_some() => {
                 Err(Error::new("--adapter", "the CPU has no adapters").help("add --device wgpu"))
             }
+            DeviceName::Cpu if self.f16 => {
+                Err(Error::new("--f16", "the CPU computes in f32").help("add --device wgpu, or leave it out"))
+            }
             DeviceName::Cpu => Device::cpu(self.threads),
-            DeviceName::Wgpu => Device::wgpu(&Options { adapter: self.adapter.clone(), ..Options::default() }),
+            DeviceName::Wgpu => self.adapter_device(),
+        }
+    }
+
+    fn adapter_device(&self) -> Result<Device> {
+        let options = Options { adapter: self.adapter.clone(), f16: self.f16, ..Options::default() };
+        let device = Device::wgpu(&options)?;
+        match &device {
+            Device::Wgpu(gpu) if self.f16 && !gpu.caps().f16 => Err(Error::new("--f16", "the adapter has no f16")
+                .with("adapter", &gpu.report().name)
+                .help("leave it out; `vitrum devices` tells which adapter has it")),
+            _ => Ok(device),
         }
     }
 

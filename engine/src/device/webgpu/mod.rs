@@ -54,6 +54,8 @@ pub struct Options {
     pub max_buffer: Option<u64>,
     /// Leave subgroup operations out.
     pub no_subgroups: bool,
+    /// Let products round their operands to f16 where the adapter has it; sums stay in f32.
+    pub f16: bool,
 }
 
 /// What kernels may rely on.
@@ -69,6 +71,8 @@ pub struct Caps {
     pub max_groups: u32,
     /// Invocations of a subgroup, where its operations may be used.
     pub subgroup: Option<u32>,
+    /// Whether products may round their operands to f16.
+    pub f16: bool,
 }
 
 /// An opened adapter.
@@ -158,6 +162,7 @@ impl Gpu {
             max_buffer: options.max_buffer.unwrap_or(u64::MAX).min(report.max_buffer),
             max_groups: limits.max_compute_workgroups_per_dimension,
             subgroup: report.subgroup.filter(|_| !options.no_subgroups),
+            f16: options.f16 && report.f16,
         };
         let nothing = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("nothing"),

@@ -8,4 +8,5 @@
 // Tolerance: that of such a sum; the prologue and the epilogue round once per operation.
 #let T 16
 #let Q 2
+#let E f32
 #include "gemm.tiled.wgsl"

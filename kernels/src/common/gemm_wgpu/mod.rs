@@ -16,6 +16,10 @@ use crate::common::gpu::{source, word};
 static SUBGROUP: Source = source("kernels/src/common/gemm_wgpu/gemm.subgroup.wgsl", include_str!("gemm.subgroup.wgsl"));
 static TILE_64: Source = source("kernels/src/common/gemm_wgpu/gemm.tile64.wgsl", include_str!("gemm.tile64.wgsl"));
 static TILE_128: Source = source("kernels/src/common/gemm_wgpu/gemm.tile128.wgsl", include_str!("gemm.tile128.wgsl"));
+static HALF_64: Source =
+    source("kernels/src/common/gemm_wgpu/gemm.tile64.f16.wgsl", include_str!("gemm.tile64.f16.wgsl"));
+static HALF_128: Source =
+    source("kernels/src/common/gemm_wgpu/gemm.tile128.f16.wgsl", include_str!("gemm.tile128.f16.wgsl"));
 static COLUMN_SUMS: Source = source("kernels/src/common/gemm_wgpu/column_sums.wgsl", include_str!("column_sums.wgsl"));
 
 /// Tiles that keep the cores of a graphics card busy.
@@ -31,6 +35,8 @@ enum Variant {
     Subgroup(usize),
     /// Square tiles of such a side, one per workgroup.
     Tiled(usize),
+    /// The same with operands in f16.
+    Half(usize),
 }
 
 impl Variant {
@@ -39,15 +45,17 @@ impl Variant {
     ///
     /// | adapter | product | kernel |
     /// |---|---|---|
+    /// | any with f16, where it is asked for | at least [`BUSY`] tiles of 128 x 128, or smaller | these or 64 x 64, operands in f16 |
     /// | software, subgroups of a fixed power of two from 8 to 64 | any | 32 x 32 in registers (7 times the tiled ones) |
     /// | any other | at least [`BUSY`] tiles of 128 x 128 | these |
     /// | any other | smaller | 64 x 64 |
     fn choose(caps: Caps, m: usize, n: usize) -> Self {
+        let side = if m.div_ceil(128) * n.div_ceil(128) >= BUSY { 128 } else { 64 };
         let width = caps.subgroup.filter(|width| width.is_power_of_two() && (8..=64).contains(width));
         match width.and_then(|width| usize::try_from(width).ok()) {
+            _ if caps.f16 => Self::Half(side),
             Some(width) if caps.kind == AdapterKind::Software => Self::Subgroup(width),
-            _ if m.div_ceil(128) * n.div_ceil(128) >= BUSY => Self::Tiled(128),
-            _ => Self::Tiled(64),
+            _ => Self::Tiled(side),
         }
     }
 
@@ -56,13 +64,15 @@ impl Variant {
             Self::Subgroup(width) => Kernel::new(&SUBGROUP, "main").with("WIDTH", word(width)),
             Self::Tiled(128) => Kernel::new(&TILE_128, "main"),
             Self::Tiled(_) => Kernel::new(&TILE_64, "main"),
+            Self::Half(128) => Kernel::new(&HALF_128, "main"),
+            Self::Half(_) => Kernel::new(&HALF_64, "main"),
         }
     }
 
     fn tiles(self, m: usize, n: usize) -> usize {
         let side = match self {
             Self::Subgroup(_) => 32,
-            Self::Tiled(side) => side,
+            Self::Tiled(side) | Self::Half(side) => side,
         };
         m.div_ceil(side) * n.div_ceil(side)
     }
@@ -71,7 +81,7 @@ impl Variant {
     fn groups(self, tiles: usize) -> usize {
         match self {
             Self::Subgroup(width) => tiles.div_ceil(width / 8),
-            Self::Tiled(_) => tiles,
+            Self::Tiled(_) | Self::Half(_) => tiles,
         }
     }
 }

@@ -12,6 +12,7 @@ const CAPS: Caps = Caps {
     max_buffer: 1 << 30,
     max_groups: 65_535,
     subgroup: Some(32),
+    f16: false,
 };
 
 #[test]
@@ -22,6 +23,8 @@ fn the_table_goes_by_adapter_and_size() {
     assert_eq!(Variant::choose(Caps { subgroup: None, ..software }, 64, 64), Variant::Tiled(64));
     assert_eq!(Variant::choose(CAPS, 12_608, 1536), Variant::Tiled(128));
     assert_eq!(Variant::choose(CAPS, 12_608, 384), Variant::Tiled(64));
+    assert_eq!(Variant::choose(Caps { f16: true, ..CAPS }, 12_608, 384), Variant::Half(64));
+    assert_eq!(Variant::choose(Caps { f16: true, ..software }, 12_608, 1536), Variant::Half(128));
 }
 
 #[test]
@@ -88,7 +91,12 @@ impl Op for Forced {
 /// Largest error of a product against f64.
 fn error(device: &Device, forced: Forced) -> f64 {
     let Forced { layout, extents: [m, n, k], .. } = forced;
-    let tensor = |dims: [usize; 2], name| random::<f32>(&dims, 1, name).unwrap();
+    // Multiples of 2^-8 below 8: exact in f16, so that only the sums round, which are in f32 everywhere.
+    let tensor = |dims: [usize; 2], name| {
+        let mut tensor = random::<f32>(&dims, 1, name).unwrap();
+        tensor.values_mut::<f32>().unwrap().iter_mut().for_each(|x| *x = (*x * 256.0).round() / 256.0);
+        tensor
+    };
     let a = tensor(if layout == Layout::Tn { [k, m] } else { [m, k] }, "a");
     let b = tensor(if layout == Layout::Nt { [n, k] } else { [k, n] }, "b");
     let (wide_a, wide_b) = (a.to_f64(), b.to_f64());
@@ -103,10 +111,22 @@ fn error(device: &Device, forced: Forced) -> f64 {
 
 #[test]
 fn every_kernel_gives_every_product() {
-    let Ok(device) = Device::wgpu(&Options::default()) else { return };
-    let Device::Wgpu(gpu) = &device else { return };
-    let chosen = Variant::choose(gpu.caps(), 1, 1);
-    for variant in [chosen, Variant::Tiled(64), Variant::Tiled(128)] {
+    let device = match Device::wgpu(&Options { f16: true, ..Options::default() }) {
+        Ok(device) => device,
+        Err(error) => {
+            vitrum_tests::skipped(format_args!("products on wgpu: {error}").to_string().replace('\n', ";"));
+            return;
+        }
+    };
+    let Device::Wgpu(gpu) = &device else { unreachable!("opened as wgpu") };
+    let chosen = Variant::choose(Caps { f16: false, ..gpu.caps() }, 1, 1);
+    let mut variants = vec![chosen, Variant::Tiled(64), Variant::Tiled(128)];
+    if gpu.caps().f16 {
+        variants.extend([Variant::Half(64), Variant::Half(128)]);
+    } else {
+        vitrum_tests::skipped("products in f16: the adapter has no f16");
+    }
+    for variant in variants {
         for layout in [Layout::Nt, Layout::Nn, Layout::Tn] {
             for extents in [[1, 1, 1], [130, 70, 33], [129, 260, 20], [20, 12, 600]] {
                 let error = error(&device, Forced { variant, layout, extents });

@@ -1,4 +1,5 @@
-// The body of gemm.tile64.wgsl and gemm.tile128.wgsl: 16 T invocations, each with 8 rows and 4 Q = T / 2 columns of a tile.
+// The body of gemm.tile64.wgsl, gemm.tile128.wgsl and their .f16 twins: 16 T invocations, each with 8 rows and 4 Q = T / 2
+// columns of a tile whose operands lie in workgroup memory as E.
 #include "index.wgsl"
 #include "gemm.wgsl"
 
@@ -7,8 +8,8 @@ const THREADS = 16u * ${T}u;
 
 // 16 steps of k: column i of step k lies at slot(k, i). Blocks of 8 change places with k / 4, so that neighbours that store
 // four steps of a row each hit different banks.
-var<workgroup> tile_a: array<vec4<f32>, 4u * SIDE>;
-var<workgroup> tile_b: array<vec4<f32>, 4u * SIDE>;
+var<workgroup> tile_a: array<vec4<${E}>, 4u * SIDE>;
+var<workgroup> tile_b: array<vec4<${E}>, 4u * SIDE>;
 
 fn slot(k: u32, i: u32) -> u32 {
     return ((((i >> 3u) ^ (k >> 2u)) << 1u) | ((i >> 2u) & 1u));
@@ -50,11 +51,11 @@ fn fetch_b(index: u32, base: u32, n0: u32, k: u32, end: u32) -> vec4<f32> {
 fn keep_a(index: u32, four: vec4<f32>) {
     if A_ACROSS {
         let at = across(index);
-        tile_a[at.y * (SIDE / 4u) + slot(at.y, at.x)] = four;
+        tile_a[at.y * (SIDE / 4u) + slot(at.y, at.x)] = vec4<${E}>(four);
     } else {
         let at = along(index);
         #repeat z 4
-        tile_a[(at.y + ${z}u) * (SIDE / 4u) + slot(at.y, at.x)][at.x & 3u] = four[${z}];
+        tile_a[(at.y + ${z}u) * (SIDE / 4u) + slot(at.y, at.x)][at.x & 3u] = ${E}(four[${z}]);
         #end
     }
 }
@@ -63,11 +64,11 @@ fn keep_b(index: u32, four: vec4<f32>) {
     if B_ALONG {
         let at = along(index);
         #repeat z 4
-        tile_b[(at.y + ${z}u) * (SIDE / 4u) + slot(at.y, at.x)][at.x & 3u] = four[${z}];
+        tile_b[(at.y + ${z}u) * (SIDE / 4u) + slot(at.y, at.x)][at.x & 3u] = ${E}(four[${z}]);
         #end
     } else {
         let at = across(index);
-        tile_b[at.y * (SIDE / 4u) + slot(at.y, at.x)] = four;
+        tile_b[at.y * (SIDE / 4u) + slot(at.y, at.x)] = vec4<${E}>(four);
     }
 }
 
@@ -121,10 +122,10 @@ fn main(
         }
         for (var s = 0u; s < 16u; s++) {
             #repeat h 2
-            let t${h} = tile_a[s * (SIDE / 4u) + slot(s, 8u * y) + ${h}u];
+            let t${h} = vec4<f32>(tile_a[s * (SIDE / 4u) + slot(s, 8u * y) + ${h}u]);
             #end
             #repeat q ${Q}
-            let u${q} = tile_b[s * (SIDE / 4u) + slot(s, 64u * ${q}u + 4u * x)];
+            let u${q} = vec4<f32>(tile_b[s * (SIDE / 4u) + slot(s, 64u * ${q}u + 4u * x)]);
             #end
             #repeat h 2
             #repeat e 4
