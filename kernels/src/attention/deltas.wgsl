@@ -3,7 +3,7 @@
 // Mapping: one invocation per row of a head, workgroups of 64. Order of sums: features in order, one fused multiply-add each.
 // Bytes: 8 read per element, 4 written per row. Tolerance: that of such a sum.
 #include "index.wgsl"
-#include "attention_places.wgsl"
+#include "attention.wgsl"
 
 @group(0) @binding(1) var<storage, read_write> d_out: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;

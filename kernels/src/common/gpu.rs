@@ -10,11 +10,12 @@ use super::specs::{per_sample_elements, samples};
 /// Files that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
     ("attack.wgsl", include_str!("wgsl/attack.wgsl")),
+    ("attention.wgsl", include_str!("wgsl/attention.wgsl")),
     ("attention_backward.wgsl", include_str!("wgsl/attention_backward.wgsl")),
     ("attention_forward.wgsl", include_str!("wgsl/attention_forward.wgsl")),
     ("attention_fours.wgsl", include_str!("wgsl/attention_fours.wgsl")),
     ("attention_ones.wgsl", include_str!("wgsl/attention_ones.wgsl")),
-    ("attention_places.wgsl", include_str!("wgsl/attention_places.wgsl")),
+    ("attention_shuffles.wgsl", include_str!("wgsl/attention_shuffles.wgsl")),
     ("attention_tiles.wgsl", include_str!("wgsl/attention_tiles.wgsl")),
     ("clip.wgsl", include_str!("wgsl/clip.wgsl")),
     ("decay.wgsl", include_str!("wgsl/decay.wgsl")),

@@ -1,4 +1,4 @@
-// The gradient of attention, for attention_places.wgsl and attention_ones.wgsl or attention_fours.wgsl, which the including file
+// The gradient of attention, for attention.wgsl and attention_ones.wgsl or attention_fours.wgsl, which the including file
 // has included; from the log-sum-exps l that forward kept and the D of deltas.wgsl, written or added. Per image and head:
 // p = exp(q k' scale - l), D = rowsum(do out), ds = p (do v' - D) scale; dq = ds k, dk = ds' q, dv = p' do.
 // Any number of tokens, any head width.

@@ -1,4 +1,4 @@
-// Attention, for attention_places.wgsl and attention_ones.wgsl or attention_fours.wgsl, which the including file has included.
+// Attention, for attention.wgsl and attention_ones.wgsl or attention_fours.wgsl, which the including file has included.
 // out = softmax(q k' scale) v per image and head; where KEEP says so, the logarithm of the sum of each row's exponentials.
 // Any number of tokens, any head width.
 //
@@ -15,18 +15,7 @@
 
 override KEEP: bool = false;
 
-const LOWEST = -3.4028234e38;
 var<workgroup> lanes: array<vec4<f32>, 64>;
-
-// Which columns from `column` on are tokens.
-fn present(column: u32) -> vec4<bool> {
-    return vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.tokens);
-}
-
-// The larger ones. NaN is not: it comes back through the exponentials.
-fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    return select(a, b, b > a);
-}
 
 // The largest score of each of a lane's four rows, over the 8 lanes that share them.
 fn row_tops(lane: u32, s: mat4x4<f32>) -> vec4<f32> {

@@ -6,12 +6,12 @@
 
 override ADD: bool = false;
 
-// Features of a row of the queries, keys or values (0, 1, 2) or of the gradients (3), 0 beyond the last row or feature.
+// Features of a row of the queries, keys, values or gradients of out, 0 beyond the last row or feature.
 fn fetch(part: u32, row: u32, feature: u32) -> vec4<f32> {
     if row >= p.tokens || feature >= p.width {
         return vec4<f32>();
     }
-    if part == 3u {
+    if part == GRADIENTS {
         return d_out[in_plain(row, feature) / 4u];
     }
     return qkv[in_packed(part, row, feature) / 4u];

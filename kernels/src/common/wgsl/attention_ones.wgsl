@@ -6,7 +6,7 @@
 
 override ADD: bool = false;
 
-// Features of a row of the queries, keys or values (0, 1, 2) or of the gradients (3), 0 beyond the last row or feature.
+// Features of a row of the queries, keys, values or gradients of out, 0 beyond the last row or feature.
 fn fetch(part: u32, row: u32, feature: u32) -> vec4<f32> {
     var four = vec4<f32>();
     if row >= p.tokens {
@@ -14,7 +14,7 @@ fn fetch(part: u32, row: u32, feature: u32) -> vec4<f32> {
     }
     let count = min(4u, p.width - min(feature, p.width));
     for (var e = 0u; e < count; e++) {
-        if part == 3u {
+        if part == GRADIENTS {
             four[e] = d_out[in_plain(row, feature + e)];
         } else {
             four[e] = qkv[in_packed(part, row, feature + e)];

@@ -5,11 +5,6 @@
 // features, it has the same part.
 // Order of sums: over features, and over the columns of a tile, in order, one fused multiply-add each.
 
-const QUERIES = 0u;
-const KEYS = 1u;
-const VALUES = 2u;
-const GRADIENTS = 3u;
-
 const SIDE = 32u;
 const DEPTH = 16u; // features that a product takes at a time
 const PITCH = 17u; // one more: neighbours would lie in one bank of the memory
@@ -89,8 +84,4 @@ fn weighted(lane: u32, sum: mat4x4<f32>, right: u32, column: u32, feature: u32) 
         result = outer(result, weights[at * 8u + lane / 8u], tile[at * 8u + lane % 8u]);
     }
     return result;
-}
-
-fn exp4(x: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(exp_(x.x), exp_(x.y), exp_(x.z), exp_(x.w));
 }

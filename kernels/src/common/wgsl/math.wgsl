@@ -55,6 +55,10 @@ fn exp_(v: f32) -> f32 {
     return select(result, 0.0, v < -87.33);
 }
 
+fn exp4(x: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(exp_(x.x), exp_(x.y), exp_(x.z), exp_(x.w));
+}
+
 // log(1 + x) for x in [sqrt(1/2) - 1, sqrt(2) - 1] (coefficients: Cephes logf, S. Moshier).
 fn log_near_one(x: f32) -> f32 {
     let z = x * x;

@@ -1,5 +1,5 @@
-// Where a workgroup of attention's kernels stands. Packed layout: qkv [images, tokens, 3, heads, width], out and its gradient
-// [images, tokens, heads, width], log-sum-exps and the like [images, heads, tokens].
+// What attention's kernels share: where a workgroup stands. Packed layout: qkv [images, tokens, 3, heads, width], out and its
+// gradient [images, tokens, heads, width], log-sum-exps and the like [images, heads, tokens].
 struct Params {
     images: u32,
     tokens: u32,
@@ -33,7 +33,7 @@ fn go_to(group: u32, rows: u32) -> Place {
     return Place(task, block * rows, part * 64u);
 }
 
-// Where a feature of a row of the queries, keys or values (0, 1, 2) of the head lies in qkv.
+// Where a feature of a row of the queries, keys or values of the head lies in qkv.
 fn in_packed(part: u32, row: u32, feature: u32) -> u32 {
     return packed + (3u * row + part) * p.heads * p.width + feature;
 }
@@ -41,4 +41,21 @@ fn in_packed(part: u32, row: u32, feature: u32) -> u32 {
 // Where a feature of a row of the head lies in out.
 fn in_plain(row: u32, feature: u32) -> u32 {
     return plain + row * p.heads * p.width + feature;
+}
+
+const QUERIES = 0u;
+const KEYS = 1u;
+const VALUES = 2u;
+const GRADIENTS = 3u;
+
+const LOWEST = -3.4028234e38;
+
+// Which columns from `column` on are tokens.
+fn present(column: u32) -> vec4<bool> {
+    return vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.tokens);
+}
+
+// The larger ones. NaN is not: it comes back through the exponentials.
+fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    return select(a, b, b > a);
 }
