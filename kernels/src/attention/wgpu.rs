@@ -70,9 +70,9 @@ impl Grid {
 
     fn kernel(&self, variants: &'static Variants, entry: &'static str) -> Kernel {
         match self.subgroup {
-            Some(width) => Kernel::new(&variants.shuffled, entry)
-                .with("WIDTH", word(width))
-                .with("QUADS", word(self.dims.d / 4)),
+            Some(width) => {
+                Kernel::new(&variants.shuffled, entry).with("WIDTH", word(width)).with("QUADS", word(self.dims.d / 4))
+            }
             None if self.dims.d.is_multiple_of(4) => Kernel::new(&variants.fours, entry),
             None => Kernel::new(&variants.any, entry),
         }

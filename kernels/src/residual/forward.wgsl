@@ -1,8 +1,8 @@
 // y = x + f, or x + gamma f with one gamma per column (LayerScale).
 //
-// Mapping: one invocation per element, workgroups of 64. Bytes: 8 read, 4 written per element.
+// Mapping: one invocation per four elements, workgroups of 64. Bytes: 8 read, 4 written per element.
 // Tolerance: one rounding per operation.
-#include "index.wgsl"
+#include "quad.wgsl"
 
 struct Params {
     count: u32,
@@ -10,10 +10,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> f: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> f: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> gamma: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
 override SCALED: bool = false;
 
@@ -24,12 +24,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat_group(group, groups) * 64u + lane;
-    if i >= p.count {
+    if 4u * i >= p.count {
         return;
     }
+    var branch = f[i];
     if SCALED {
-        y[i] = x[i] + gamma[i % p.width] * f[i];
-    } else {
-        y[i] = x[i] + f[i];
+        for (var k = 0u; k < 4u; k++) {
+            branch[k] = branch[k] * gamma[(4u * i + k) % p.width];
+        }
     }
+    put_quad(i, p.count, x[i] + branch);
 }

@@ -3,7 +3,7 @@
 use engine::device::source::Source;
 use engine::{Arg, Backward, Forward, Kernel, Result, WgpuExec};
 
-use crate::common::gpu::{grad_rows, grad_whole, source, word};
+use crate::common::gpu::{grad_rows, grad_whole, quads, source, word};
 
 static FORWARD: Source = source("kernels/src/residual/forward.wgsl", include_str!("forward.wgsl"));
 static BACKWARD: Source = source("kernels/src/residual/backward.wgsl", include_str!("backward.wgsl"));
@@ -18,7 +18,7 @@ pub(super) fn forward(exec: &mut WgpuExec, io: &Forward) -> Result<()> {
     // Without LayerScale there are no columns: elements may be cut anywhere.
     let (rows, width) = if io.inputs.len() > 2 { (rows, width) } else { (rows * width, 1) };
     let params = |part: std::ops::Range<usize>| [word(part.len() * width), word(width), 0, 0];
-    exec.launch_rows(&kernel, rows, &args, |rows| (rows * width).div_ceil(64), params)
+    exec.launch_rows(&kernel, rows, &args, |rows| quads(rows * width), params)
 }
 
 pub(super) fn backward(exec: &mut WgpuExec, io: &Backward) -> Result<()> {
