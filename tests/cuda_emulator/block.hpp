@@ -1,0 +1,162 @@
+// One block of threads: who may run, who waits for what, and the turn-taking between them.
+//
+// A block runs on one operating-system thread. Threads take turns only where they wait (a barrier, a warp function), so a kernel
+// without such calls runs as a plain loop on one stack. VITRUM_EMULATOR_SEED changes the order: 0 is ascending, 1 descending,
+// any other number draws the next thread (and the order of blocks) at random.
+#pragma once
+#include <cstring>
+
+#include "device/calls.hpp"
+#include "fiber.hpp"
+#include "report.hpp"
+
+// Where in the kernel the function that says this was called.
+#define EMULATOR_CALLER reinterpret_cast<uintptr_t>(__builtin_return_address(0))
+
+namespace emulator {
+
+constexpr int most_threads = 1024, lanes_per_warp = 32, most_warps = most_threads / lanes_per_warp, most_barriers = 16;
+
+struct Index {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+// A warp function or barrier in which a thread waits.
+struct Call {
+  const char* name;
+  uintptr_t code;    // the return address: where in the kernel
+  unsigned mask;     // lanes that take part; 0 for a barrier of the block
+  void* operands;    // this lane's values, on its own stack
+};
+
+// One cp.async that has not landed yet.
+struct AsyncCopy {
+  char* to;
+  const char* from;
+  int bytes, source_bytes;
+  int group;
+  uintptr_t code;
+};
+
+struct Thread {
+  Fiber fiber;
+  char* stack = nullptr;  // null before its first turn
+  unsigned number = 0, lane = 0, warp = 0;
+  Index index;
+  Call call{};
+  std::vector<AsyncCopy> copies;
+  int groups = 0;  // committed so far
+};
+
+struct Warp {
+  unsigned live, ready, in_call, at_barrier;  // a bit per lane; a live lane is in exactly one of the other three
+  // For each warp of the block: accesses with an earlier time are ordered before what this warp does now (see shared.hpp).
+  uint32_t seen[most_warps];
+};
+
+// bar.sync and bar.arrive of one number.
+struct Barrier {
+  int arrived = 0, expected = 0;
+  unsigned waiting[most_warps] = {};  // lanes in sync, per warp
+  uint32_t seen[most_warps] = {};     // what those who only arrived have published
+  uintptr_t code = 0;
+  const char* name = "";
+  int tally = 0;                      // sum of the predicates of __syncthreads_count and its kin
+};
+
+struct Block {
+  Thread threads[most_threads];
+  Warp warps[most_warps];
+  Barrier barriers[most_barriers];
+  unsigned count = 0, live = 0, warp_count = 0;
+  unsigned warps_ready = 0;
+  Index index, dim, grid;
+  int last_tally = 0;
+  void (*body)(void**) = nullptr;
+  void** parameters = nullptr;
+};
+
+inline Block block;
+inline Thread* current = nullptr;
+inline Fiber main_fiber;
+inline Stacks stacks;
+inline Failure failure;
+inline void (*errand)() = nullptr;  // what a thread asks the main stack to do for it
+inline unsigned seed = 0;
+inline uint64_t random_state = 1;
+
+inline unsigned random_bits() {
+  random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+  return static_cast<unsigned>(random_state >> 33);
+}
+
+inline std::string name_of(const Thread& thread) {
+  return format("thread (%u,%u,%u) [warp %u, lane %u]", thread.index.x, thread.index.y, thread.index.z, thread.warp, thread.lane);
+}
+
+// Gives up the running kernel: fills `failure` and leaves for the main stack, never to come back.
+[[noreturn]] inline void fail(Status status, std::string what, std::vector<Place> places) {
+  failure = Failure{status, std::move(what), std::move(places)};
+  switch_fiber(current->fiber, main_fiber);
+  std::abort();
+}
+
+// Runs a function on the main stack, which is larger than a thread's.
+inline void on_main_stack(void (*function)()) {
+  errand = function;
+  switch_fiber(current->fiber, main_fiber);
+}
+
+inline void wake(Warp& warp, unsigned lanes) {
+  warp.ready |= lanes;
+  if (lanes) block.warps_ready |= 1u << (&warp - block.warps);
+}
+
+// A set bit of a nonzero mask: the first after `from`, the last, or any, as the seed says.
+inline unsigned choose(unsigned mask, unsigned from) {
+  if (seed == 1) return 31 - static_cast<unsigned>(__builtin_clz(mask));
+  if (seed > 1) from = random_bits() & 31;
+  unsigned after = mask >> from << from;
+  return static_cast<unsigned>(__builtin_ctz(after ? after : mask));
+}
+
+// The thread whose turn is next, or null where all that live are waiting.
+inline Thread* next_thread() {
+  if (!block.warps_ready) return nullptr;
+  unsigned warp = current ? current->warp : 0, lane = current ? current->lane : 0;
+  // Mostly stay within a warp: its lanes usually wait for each other.
+  bool stay = (block.warps_ready >> warp & 1) && (seed < 2 || (random_bits() & 7) != 0);
+  if (!stay) {
+    warp = choose(block.warps_ready, warp);
+    lane = 0;
+  }
+  return &block.threads[warp * lanes_per_warp + choose(block.warps[warp].ready, lane)];
+}
+
+void thread_main();
+
+inline void start(Thread& thread) {
+  thread.stack = stacks.take();
+  prepare(thread.fiber, thread.stack, thread.stack + Stacks::usable, thread_main);
+}
+
+inline void not_ready_any_more(Thread& thread) {
+  Warp& warp = block.warps[thread.warp];
+  warp.ready &= ~(1u << thread.lane);
+  if (!warp.ready) block.warps_ready &= ~(1u << thread.warp);
+}
+
+[[noreturn]] void fail_of_deadlock();
+
+// Lets others run until someone wakes the current thread, whose bit is already set in `in_call` or `at_barrier`.
+inline void wait() {
+  Thread& self = *current;
+  not_ready_any_more(self);
+  Thread* next = next_thread();
+  if (!next) fail_of_deadlock();
+  if (!next->stack) start(*next);
+  current = next;
+  switch_fiber(self.fiber, next->fiber);
+}
+
+}  // namespace emulator

@@ -1,0 +1,67 @@
+// What a compiled kernel calls in the emulator's runtime: the border between a module (kernels compiled by nvrtc.cpp) and
+// libcuda.so.1 (runtime.cpp). Both sides include this file. It includes nothing, so that a kernel compiles quickly and sees no
+// name that NVRTC would not give it.
+//
+// Functions marked [[gnu::const]] give one answer for the whole life of a CUDA thread, so the compiler may call them once.
+#pragma once
+
+#pragma GCC visibility push(default)
+
+namespace emulator {
+
+// Coordinates of the calling thread, in the order of `Coordinate`.
+enum Coordinate {
+  thread_x, thread_y, thread_z,
+  block_x, block_y, block_z,
+  block_dim_x, block_dim_y, block_dim_z,
+  grid_dim_x, grid_dim_y, grid_dim_z
+};
+[[gnu::const]] unsigned coordinate(Coordinate which);
+
+// Where the shared array number `id` of `bytes` bytes lies in this launch; see `shared_array` in device.hpp.
+[[gnu::const]] void* shared_at(int id, unsigned long bytes);
+// Where dynamic shared memory begins.
+[[gnu::const]] void* dynamic_shared();
+// A shared address as the 32-bit number that PTX uses, and back.
+unsigned shared_address(const void* pointer);
+
+// bar.sync and bar.arrive. Barrier 0 with 0 threads is __syncthreads(): all threads that have not exited.
+void barrier_sync(int id, int threads);
+void barrier_arrive(int id, int threads);
+enum class Tally { count, all, any };
+// __syncthreads_count, _and, _or.
+int barrier_tally(Tally kind, int predicate);
+
+void warp_sync(unsigned mask);
+enum class Shuffle { index, up, down, exclusive_or };
+unsigned long long shuffle(Shuffle kind, unsigned mask, unsigned long long bits, int argument, int width);
+enum class Vote { ballot, all, any };
+unsigned vote(Vote kind, unsigned mask, int predicate);
+enum class Reduce { add, min_signed, max_signed, min_unsigned, max_unsigned, bit_and, bit_or, bit_xor };
+unsigned reduce(Reduce kind, unsigned mask, unsigned value);
+
+enum class Atomic {
+  add, add_float, add_double, exchange, compare_and_swap, bit_and, bit_or, bit_xor,
+  min_signed, max_signed, min_unsigned, max_unsigned
+};
+// One atomic operation on 4 or 8 bytes; returns the old bits. `compare` is read by compare_and_swap only.
+unsigned long long atomic(Atomic kind, void* pointer, int bytes, unsigned long long bits, unsigned long long compare);
+
+// ldmatrix: lane l names one row of 16 bytes; `count` is 1, 2 or 4 matrices of 8 x 8 halfwords.
+void load_matrix(unsigned* out, const void* row, int count, bool transposed);
+// mma.sync: d = a * b + c in float32, fragments laid out as PTX says.
+enum class Product { bf16_m16n8k16, f16_m16n8k16, tf32_m16n8k8 };
+void multiply_matrix(Product kind, float* d, const unsigned* a, const unsigned* b, const float* c);
+
+// cp.async: copies `source_bytes` of `bytes` (4, 8 or 16) and fills the rest with zeros; lands when its group is waited for.
+void copy_async(void* shared, const void* global, int bytes, int source_bytes);
+void copy_commit();
+// cp.async.wait_group: all but the last `groups` groups have landed. -1 is cp.async.wait_all.
+void copy_wait(int groups);
+
+// __trap() and failed assertions.
+[[noreturn]] void trap(const char* why);
+
+}  // namespace emulator
+
+#pragma GCC visibility pop
