@@ -5,7 +5,7 @@
 // functions that those calls name are here, in place of the compiler's own libraries: so kernels need no annotation, and the
 // return address tells the line.
 #pragma once
-#include "memory.hpp"
+#include "global_race.hpp"
 #include "warp.hpp"
 
 namespace emulator {
@@ -62,7 +62,7 @@ inline void access_memory(uintptr_t address, unsigned bytes, Access access, uint
     bool good = least == written || (least == unwritten && access == Access::write);
     if (__builtin_expect(!good, 0)) fail_of_global(address, bytes, access, code);
     if (access != Access::read && least != written) std::memset(states, written, bytes);
-    return;
+    return watch_global(offset, bytes, access, code);
   }
   if (in_arena(reinterpret_cast<void*>(address))) {
     unsigned at = arena_offset(reinterpret_cast<void*>(address));
@@ -79,7 +79,7 @@ inline void read_fixed(uintptr_t address, uintptr_t code) {
   if (offset < DeviceMemory::range) {
     uint8_t expected[bytes];
     std::memset(expected, written, bytes);
-    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0) return;
+    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0) return watch_global(offset, bytes, Access::read, code);
   }
   access_memory(address, bytes, Access::read, code);
 }
@@ -90,7 +90,7 @@ inline void write_fixed(uintptr_t address, uintptr_t code) {
   if (offset < DeviceMemory::range) {
     uint8_t expected[bytes];
     std::memset(expected, written, bytes);
-    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0) return;
+    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0) return watch_global(offset, bytes, Access::write, code);
   }
   access_memory(address, bytes, Access::write, code);
 }

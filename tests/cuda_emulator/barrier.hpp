@@ -1,6 +1,6 @@
 // Barriers of a block: __syncthreads(), its counting kin, and the named ones (bar.sync, bar.arrive).
 #pragma once
-#include "shared.hpp"
+#include "race.hpp"
 
 namespace emulator {
 

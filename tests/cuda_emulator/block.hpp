@@ -50,7 +50,7 @@ struct Thread {
 
 struct Warp {
   unsigned live, ready, in_call, at_barrier;  // a bit per lane; a live lane is in exactly one of the other three
-  // For each warp of the block: accesses with an earlier time are ordered before what this warp does now (see shared.hpp).
+  // For each warp of the block: accesses with an earlier time are ordered before what this warp does now (see race.hpp).
   uint32_t seen[most_warps];
 };
 

@@ -144,6 +144,7 @@ inline void set_up_block(const Launch& launch, Index index) {
     thread.groups = 0;
   }
   begin_time();
+  begin_block();
 }
 
 inline void run_block() {
@@ -249,6 +250,7 @@ inline Status run(const Launch& launch, void** parameters) {
   block.parameters = parameters;
   FaultGuard guard;
   size_t blocks = size_t{launch.grid.x} * launch.grid.y * launch.grid.z;
+  begin_launch(blocks);
   for (size_t i = 0; i < blocks && failure.status == success; i++) {
     set_up_block(launch, block_at(i, blocks, launch.grid));
     run_block();

@@ -1,15 +1,5 @@
-// Shared memory and its race detector.
-//
-// One arena holds a launch's shared arrays, each at exactly the alignment that it declares and no more, with bytes between them
-// that belong to none. Every byte has a cell that remembers who wrote it last and which two threads read it last, with the line
-// and the time of the accessing warp.
-//
-// Time: each warp counts its synchronisations. `Warp::seen[w]` says up to which time of warp w the accesses of w are ordered
-// before what this warp does now: a barrier among warps joins their `seen` (element-wise maximum), __syncwarp moves a warp's own
-// entry. Two accesses to a byte, one of them a write, by different threads, the earlier not ordered before the later: that is a
-// race, in whatever order the fibers happened to run. Lanes that __syncwarp names are not told from its warp's other lanes.
-//
-// Times go on rising from block to block, so a cell with a time before the block's first means "not written by this block".
+// Shared memory: one arena holds a launch's shared arrays, each at exactly the alignment that it declares and no more, with bytes
+// between them that belong to none. race.hpp watches who uses them when.
 #pragma once
 #include "block.hpp"
 
@@ -23,26 +13,10 @@ struct SharedArray {
 };
 
 constexpr unsigned arena_bytes = 512 << 10, red_zone = 64;
-constexpr unsigned time_bits = 21, latest_time = (1u << time_bits) - 1;
-
-// thread in bits 0 to 9, atomic in bit 10, time above
-using Stamp = uint32_t;
-constexpr Stamp atomic_bit = 1u << 10;
-constexpr Stamp in_flight = latest_time;  // the time of a byte that a cp.async has yet to write
-inline unsigned time_of(Stamp stamp) { return stamp >> 11; }
-inline unsigned thread_of(Stamp stamp) { return stamp & 1023; }
-
-struct Cell {
-  Stamp writer, reader, other;  // `other` is the latest reader that is not `reader`
-  uint32_t writer_code, reader_code, other_code;
-};
 
 alignas(4096) inline char arena[arena_bytes];
-inline Cell cells[arena_bytes];
 inline uint8_t owner[arena_bytes];  // 0, or 1 + the index of the array in `arrays`
 inline std::vector<SharedArray> arrays;
-inline uintptr_t code_base = 0;     // of the running kernel's module: cells keep 32 bits of an address
-inline unsigned first_time = 1;     // of the running block
 inline unsigned arena_used = 0;
 
 inline unsigned arena_offset(const void* pointer) {
@@ -85,133 +59,6 @@ inline std::string place_in_arena(unsigned offset) {
     }
   }
   return "outside every shared array";
-}
-
-// A block begins: nothing is written yet, and no access of an earlier block counts.
-inline void begin_time() {
-  unsigned latest = first_time;
-  for (const Warp& warp : block.warps) {
-    for (uint32_t seen : warp.seen) latest = seen > latest ? seen : latest;
-  }
-  first_time = latest + 1;
-  if (first_time > latest_time / 2) {
-    std::memset(static_cast<void*>(cells), 0, sizeof cells);
-    first_time = 1;
-  }
-  for (Warp& warp : block.warps) {
-    for (uint32_t& seen : warp.seen) seen = first_time;
-  }
-  std::memset(arena, 0xff, arena_used);  // reads as NaN where the checks are off
-}
-
-inline unsigned now(const Thread& thread) { return block.warps[thread.warp].seen[thread.warp]; }
-
-// A synchronisation of one warp: its later accesses come after its earlier ones.
-inline void advance_time(unsigned warp) {
-  uint32_t& own = block.warps[warp].seen[warp];
-  if (own < latest_time - 1) own++;
-}
-
-inline void join(uint32_t (&into)[most_warps], const uint32_t (&from)[most_warps]) {
-  for (int i = 0; i < most_warps; i++) into[i] = into[i] < from[i] ? from[i] : into[i];
-}
-
-enum class Access { read, write, atomic };
-
-inline const char* verb(Access access) {
-  return access == Access::read ? "read" : access == Access::write ? "write" : "atomic operation";
-}
-
-[[noreturn]] inline void fail_of_race(const Thread& thread, unsigned at, Access access, uintptr_t code, Stamp earlier,
-                                      const char* earlier_verb, uint32_t earlier_code) {
-  const Thread& other = block.threads[thread_of(earlier)];
-  uintptr_t before = code_base + earlier_code;
-  if (time_of(earlier) == in_flight) {
-    fail(launch_failed,
-         format("shared memory used before its cp.async has landed: %s, %s by %s", place_in_arena(at).c_str(), verb(access),
-                name_of(thread).c_str()),
-         {{verb(access), code}, {"cp.async by " + name_of(other), before}});
-  }
-  fail(launch_failed,
-       format("race on shared memory: %s, %s by %s is not ordered after the %s by %s", place_in_arena(at).c_str(), verb(access),
-              name_of(thread).c_str(), earlier_verb, name_of(other).c_str()),
-       {{verb(access), code}, {std::string("earlier ") + earlier_verb, before}});
-}
-
-// Whether what `stamp` says happened before what `thread` does now.
-inline bool ordered(Stamp stamp, const Warp& warp, const Thread& thread) {
-  return time_of(stamp) < warp.seen[thread_of(stamp) / lanes_per_warp] ||
-         (thread_of(stamp) == thread.number && time_of(stamp) != in_flight);
-}
-
-inline void check_place(const Thread& thread, unsigned offset, unsigned bytes, Access access, uintptr_t code) {
-  unsigned last = offset + bytes - 1;
-  if (last < arena_bytes && owner[offset] && owner[offset] == owner[last]) return;
-  unsigned outside = last < arena_bytes && owner[offset] ? last : offset;
-  fail(illegal_address,
-       format("out of bounds of shared memory: %s of %u bytes by %s, %s", verb(access), bytes, name_of(thread).c_str(),
-              place_in_arena(outside).c_str()),
-       {{verb(access), code}});
-}
-
-inline void shared_read(const Thread& thread, unsigned offset, unsigned bytes, uintptr_t code) {
-  check_place(thread, offset, bytes, Access::read, code);
-  const Warp& warp = block.warps[thread.warp];
-  Stamp stamp = now(thread) << 11 | thread.number;
-  uint32_t short_code = static_cast<uint32_t>(code - code_base);
-  for (unsigned at = offset; at < offset + bytes; at++) {
-    Cell& cell = cells[at];
-    if (time_of(cell.writer) < first_time) {
-      fail(launch_failed,
-           format("uninitialised shared memory: %s read by %s, not written by this block before (never, or a barrier is missing)", place_in_arena(at).c_str(),
-                  name_of(thread).c_str()),
-           {{"read", code}});
-    }
-    if (!ordered(cell.writer, warp, thread)) {
-      fail_of_race(thread, at, Access::read, code, cell.writer, "write", cell.writer_code);
-    }
-    if (thread_of(cell.reader) != thread.number) {
-      cell.other = cell.reader;
-      cell.other_code = cell.reader_code;
-    }
-    cell.reader = stamp;
-    cell.reader_code = short_code;
-  }
-}
-
-// A write, or an atomic operation; `time` is in_flight for a cp.async that has been issued.
-inline void shared_write(const Thread& thread, unsigned offset, unsigned bytes, uintptr_t code, Access access, unsigned time) {
-  check_place(thread, offset, bytes, access, code);
-  const Warp& warp = block.warps[thread.warp];
-  bool is_atomic = access == Access::atomic;
-  Stamp stamp = time << 11 | (is_atomic ? atomic_bit : 0) | thread.number;
-  for (unsigned at = offset; at < offset + bytes; at++) {
-    Cell& cell = cells[at];
-    if (is_atomic && time_of(cell.writer) < first_time) {
-      fail(launch_failed,
-           format("uninitialised shared memory: atomic operation on %s by %s, not written by this block before",
-                  place_in_arena(at).c_str(), name_of(thread).c_str()),
-           {{"atomic operation", code}});
-    }
-    bool both_atomic = is_atomic && (cell.writer & atomic_bit);
-    if (!both_atomic && !ordered(cell.writer, warp, thread)) {
-      fail_of_race(thread, at, access, code, cell.writer, "write", cell.writer_code);
-    }
-    if (!ordered(cell.reader, warp, thread)) {
-      fail_of_race(thread, at, access, code, cell.reader, "read", cell.reader_code);
-    }
-    if (!ordered(cell.other, warp, thread)) {
-      fail_of_race(thread, at, access, code, cell.other, "read", cell.other_code);
-    }
-    cell.writer = stamp;
-    cell.writer_code = static_cast<uint32_t>(code - code_base);
-  }
-}
-
-// The bytes of a cp.async have landed: from now on they are a write of its thread.
-inline void land(const Thread& thread, unsigned offset, unsigned bytes) {
-  Stamp stamp = now(thread) << 11 | thread.number;
-  for (unsigned at = offset; at < offset + bytes; at++) cells[at].writer = stamp;
 }
 
 }  // namespace emulator

@@ -59,6 +59,9 @@ void copy_commit();
 // cp.async.wait_group: all but the last `groups` groups have landed. -1 is cp.async.wait_all.
 void copy_wait(int groups);
 
+// __threadfence(): blocks that hand data over to each other call it.
+void thread_fence();
+
 // __trap() and failed assertions.
 [[noreturn]] void trap(const char* why);
 

@@ -81,15 +81,15 @@ constexpr int first_of(int first, int = 0, int = 0) { return first; }
 
 #define __cvta_generic_to_shared(pointer) static_cast<size_t>(emulator::shared_address(pointer))
 
-// Barriers and fences. Fibers take turns only where they wait, so that a fence has nothing to do.
+// Barriers and fences. Fibers take turns only where they wait: a fence has nothing to do but to say that it was thought of.
 #define __syncthreads() emulator::barrier_sync(0, 0)
 #define __syncthreads_count(predicate) emulator::barrier_tally(emulator::Tally::count, predicate)
 #define __syncthreads_and(predicate) emulator::barrier_tally(emulator::Tally::all, predicate)
 #define __syncthreads_or(predicate) emulator::barrier_tally(emulator::Tally::any, predicate)
 EMULATOR_INLINE void __syncwarp(unsigned mask = ~0u) { emulator::warp_sync(mask); }
-EMULATOR_INLINE void __threadfence() {}
+EMULATOR_INLINE void __threadfence() { emulator::thread_fence(); }
 EMULATOR_INLINE void __threadfence_block() {}
-EMULATOR_INLINE void __threadfence_system() {}
+EMULATOR_INLINE void __threadfence_system() { emulator::thread_fence(); }
 EMULATOR_INLINE void __trap() { emulator::trap("__trap()"); }
 #define assert(condition) ((condition) ? void() : emulator::trap("assertion failed: " #condition))
 

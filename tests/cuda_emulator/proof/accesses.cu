@@ -71,6 +71,43 @@ __device__ void unaligned_shared(const float* x, float* y, int n) {
 }
 TWINS(unaligned_shared, (const float* x, float* y, int n), (x, y, n))
 
+// Column sums in parts: one block for each 16 rows of x [64, 32], and a second launch adds the parts. Broken, all blocks add into one.
+template <bool broken>
+__device__ void blocks_share(const float* x, float* part) {
+  int column = threadIdx.x;
+  float sum = 0.0f;
+  for (int row = 0; row < 16; row++) sum += x[(16 * blockIdx.x + row) * 32 + column];
+  part[(broken ? 0 : blockIdx.x) * 32 + column] = sum;  // CAUGHT: blocks_share
+}
+TWINS(blocks_share, (const float* x, float* part), (x, part))
+
+// Threads of one block hand over through global memory.
+template <bool broken>
+__device__ void threads_share(const float* x, float* y, int n) {
+  int i = threadIdx.x;
+  y[i] = x[i];
+  if (!broken) __syncthreads();
+  float next = y[(i + 1) % 64];  // CAUGHT: threads_share
+  __syncthreads();
+  y[i] = next;
+}
+TWINS(threads_share, (const float* x, float* y, int n), (x, y, n))
+
+// The last block to finish adds the parts of all: legal, with a fence and a counter. done: [1], zero. y: [1]
+extern "C" __global__ void last_block(const float* x, float* part, unsigned* done, float* y) {
+  __shared__ bool last;
+  int i = threadIdx.x;
+  part[blockIdx.x * 32 + i] = x[blockIdx.x * 32 + i];
+  __threadfence();
+  __syncthreads();
+  if (i == 0) last = atomicAdd(done, 1u) == gridDim.x - 1;
+  __syncthreads();
+  if (!last || i != 0) return;
+  float sum = 0.0f;
+  for (unsigned k = 0; k < gridDim.x * 32; k++) sum += part[k];
+  *y = sum;
+}
+
 // Used by the proofs of the driver: y += x.
 extern "C" __global__ void add_to(const float* x, float* y, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -106,6 +106,37 @@ inline std::vector<Proof> access_proofs() {
   return proofs;
 }
 
+// y = x in blocks that hand over: the sums of 16 rows each; and neighbours within a block.
+inline std::vector<Proof> sharing_proofs() {
+  Proof blocks{"blocks_share", "accesses.cu", "race on global memory", true, [](Session& session, bool broken) {
+                 std::vector<float> x = numbers(64 * 32, 11), expected(128);
+                 for (size_t i = 0; i < x.size(); i++) expected[i / 512 * 32 + i % 32] += x[i];
+                 DevicePointer dx = session.put(x), dy = session.fresh(512);
+                 session.launch(twin("blocks_share", broken), {4}, {32}, 0, dx, dy);
+                 return same(session.get<float>(dy, 128), expected);
+               }};
+  Proof threads{"threads_share", "accesses.cu", "race on global memory|uninitialised global memory", true,
+                [](Session& session, bool broken) {
+                  int n = 64;
+                  std::vector<float> x = numbers(64, 12), expected(x.begin() + 1, x.end());
+                  expected.push_back(x[0]);
+                  DevicePointer dx = session.put(x), dy = session.fresh(256);
+                  session.launch(twin("threads_share", broken), {}, {64}, 0, dx, dy, n);
+                  return same(session.get<float>(dy, 64), expected);
+                }};
+  Proof last{"last_block", "accesses.cu", "", false,
+             [](Session& session, bool) {
+               std::vector<float> x = numbers(160, 13);
+               double sum = 0.0;
+               for (float v : x) sum += v;
+               DevicePointer dx = session.put(x), part = session.fresh(640), done = session.put(std::vector<unsigned>{0}), y = session.fresh(4);
+               session.launch("last_block", {5}, {32}, 0, dx, part, done, y);
+               return close(session.get<float>(y, 1), {sum}, 1e-4);
+             },
+             true};
+  return {blocks, threads, last};
+}
+
 inline std::vector<Proof> warp_proofs() {
   const char* file = "warps.cu";
   auto mirrored_in_pairs = [](const std::vector<float>& x, size_t i) { return x[i / 64 * 64 + 63 - i % 64]; };

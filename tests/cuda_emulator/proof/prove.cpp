@@ -157,7 +157,7 @@ int main(int count, char** arguments) {
   std::vector<std::string> parts(arguments + 3, arguments + count);
   bool verbose = std::erase(parts, "--verbose") > 0;
   Prover prover(arguments[1], arguments[2], verbose);
-  for (const auto& proofs : {demo_proofs(), barrier_proofs(), access_proofs(), warp_proofs(), tensor_proofs(), host_proofs()}) {
+  for (const auto& proofs : {demo_proofs(), barrier_proofs(), access_proofs(), sharing_proofs(), warp_proofs(), tensor_proofs(), host_proofs()}) {
     for (const Proof& proof : proofs) {
       if (wanted(proof.name, parts)) prover.prove(proof);
     }
