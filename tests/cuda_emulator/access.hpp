@@ -59,7 +59,7 @@ inline void access_memory(uintptr_t address, unsigned bytes, Access access, uint
     uint8_t* states = device_memory.shadow + offset;
     uint8_t least = written;
     for (unsigned i = 0; i < bytes; i++) least = states[i] < least ? states[i] : least;
-    bool good = least == written || (least == unwritten && access == Access::write);
+    bool good = least == written || (least == unwritten && (access == Access::write || !all_have_been_checked));
     if (__builtin_expect(!good, 0)) fail_of_global(address, bytes, access, code);
     if (access != Access::read && least != written) std::memset(states, written, bytes);
     return watch_global(offset, bytes, access, code);

@@ -82,6 +82,8 @@ inline Fiber main_fiber;
 inline Stacks stacks;
 inline Failure failure;
 inline void (*errand)() = nullptr;  // what a thread asks the main stack to do for it
+inline bool is_checked = true;             // whether the running kernel was compiled with checks of its accesses
+inline bool all_have_been_checked = true;  // whether all kernels so far were: else nobody knows what is unwritten
 inline unsigned seed = 0;
 inline uint64_t random_state = 1;
 

@@ -56,7 +56,7 @@ inline void begin_block() {
 
 // `offset` is that of an access of at least two bytes within device memory, which has been checked otherwise.
 inline void watch_global(uintptr_t offset, unsigned bytes, Access access, uintptr_t code) {
-  if (bytes < 2 || !marks) return;
+  if (bytes < 2 || !marks || !is_checked) return;
   const Warp& warp = block.warps[current->warp];
   Stamp stamp = now(*current) << 11 | current->number;
   for (uintptr_t at = offset / 2; at < (offset + bytes) / 2; at++) {

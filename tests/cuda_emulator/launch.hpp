@@ -19,6 +19,7 @@ struct Kernel {
   int most_threads = emulator::most_threads;     // __launch_bounds__
   int most_dynamic = 48 << 10;                   // cuFuncSetAttribute raises it
   uintptr_t module_base = 0;
+  bool is_checked = true;
 };
 
 struct Launch {
@@ -241,6 +242,8 @@ inline Status run(const Launch& launch, void** parameters) {
   stacks.reserve();
   if (!lay_out(arrays_of(launch))) return launch_out_of_resources;
   code_base = launch.kernel->module_base;
+  is_checked = launch.kernel->is_checked;
+  all_have_been_checked = all_have_been_checked && is_checked;
   failure.status = success;
   block.grid = launch.grid;
   block.dim = launch.dim;

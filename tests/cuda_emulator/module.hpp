@@ -32,22 +32,22 @@ inline void remember_object(Module& module, const std::string& path) {
   link_map* map = nullptr;
   dlinfo(module.handle, RTLD_DI_LINKMAP, &map);
   module.base = map->l_addr;
-  struct Search {
+  struct Range {
     uintptr_t base, end;
-  } search{module.base, module.base};
+  } range{module.base, module.base};
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void* data) {
-        auto* search = static_cast<Search*>(data);
-        if (info->dlpi_addr != search->base) return 0;
+        auto* found = static_cast<Range*>(data);
+        if (info->dlpi_addr != found->base) return 0;
         for (int i = 0; i < info->dlpi_phnum; i++) {
           const auto& header = info->dlpi_phdr[i];
           uintptr_t end = info->dlpi_addr + header.p_vaddr + header.p_memsz;
-          if (header.p_type == PT_LOAD && end > search->end) search->end = end;
+          if (header.p_type == PT_LOAD && end > found->end) found->end = end;
         }
         return 1;
       },
-      &search);
-  objects.push_back(Object{module.base, search.end, module.base, path});
+      &range);
+  objects.push_back(Object{module.base, range.end, module.base, path});
 }
 
 inline void add_fact(Kernel& kernel, const EmulatorFact& fact, const char* const* names) {
@@ -101,6 +101,7 @@ inline std::string load(Module& module, const char* image, const char* identity)
   auto made_by = static_cast<const char*>(dlsym(module.handle, "emulator_identity"));
   if (!made_by || std::strcmp(made_by, identity) != 0) return path + " was made by another version of the emulator";
   remember_object(module, path);
+  auto checked = static_cast<const int*>(dlsym(module.handle, "emulator_is_checked"));
   auto table = static_cast<const EmulatorKernel*>(dlsym(module.handle, "emulator_kernels"));
   std::map<uintptr_t, Kernel*> by_code;
   for (; table && table->name; table++) {
@@ -109,6 +110,7 @@ inline std::string load(Module& module, const char* image, const char* identity)
     kernel->invoke = table->invoke;
     kernel->parameter_bytes.assign(table->parameter_bytes, table->parameter_bytes + table->parameters);
     kernel->module_base = module.base;
+    kernel->is_checked = checked && *checked;
     by_code[reinterpret_cast<uintptr_t>(table->code)] = kernel.get();
     module.kernels.push_back(std::move(kernel));
   }

@@ -189,10 +189,16 @@ bool preprocess(Program& program, const Flags& flags, const Workshop& workshop, 
   return true;
 }
 
+bool is_checked() {
+  const char* checks = std::getenv("VITRUM_EMULATOR_CHECKS");
+  return !checks || std::strcmp(checks, "0") != 0;
+}
+
 // What follows the source: the tables that module.hpp reads.
 std::string exports(Program& program, const Rewriter& rewriter) {
   const std::string exported = "extern \"C\" __attribute__((visibility(\"default\"), used)) ";
   std::string text = "\n# 1 \"exports\"\n" + exported + "const char emulator_identity[] = \"" EMULATOR_IDENTITY "\";\n";
+  text += exported + "const int emulator_is_checked = " + (is_checked() ? "1" : "0") + ";\n";
   text += exported + "const char* const emulator_shared_names[] = {";
   for (const std::string& name : rewriter.shared_names) text += "\"" + name + "\", ";
   text += "nullptr};\n" + exported + "const EmulatorKernel emulator_kernels[] = {\n";
@@ -219,8 +225,7 @@ std::string compile_flags() {
   // So that fused multiply-add is one instruction; the module's hash holds these flags.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) flags += " -mavx2 -mfma";
 #endif
-  const char* checks = std::getenv("VITRUM_EMULATOR_CHECKS");
-  if (!checks || std::strcmp(checks, "0") != 0) {
+  if (is_checked()) {
     flags += " -fsanitize=thread --param tsan-instrument-func-entry-exit=0 -fsanitize=alignment,bounds,shift,integer-divide-by-zero";
   }
   return flags;

@@ -139,6 +139,7 @@ inline void unite(unsigned offset, unsigned bytes) {
 
 inline void shared_read(const Thread& thread, unsigned offset, unsigned bytes, uintptr_t code) {
   check_place(thread, offset, bytes, Access::read, code);
+  if (!is_checked) return;
   const Warp& warp = block.warps[thread.warp];
   Stamp stamp = now(thread) << 11 | thread.number;
   uint32_t short_code = static_cast<uint32_t>(code - code_base);
@@ -160,6 +161,7 @@ inline void shared_read(const Thread& thread, unsigned offset, unsigned bytes, u
 // A write, or an atomic operation; `time` is in_flight for a cp.async that has been issued.
 inline void shared_write(const Thread& thread, unsigned offset, unsigned bytes, uintptr_t code, Access access, unsigned time) {
   check_place(thread, offset, bytes, access, code);
+  if (!is_checked) return;
   const Warp& warp = block.warps[thread.warp];
   bool is_atomic = access == Access::atomic;
   Stamp stamp = time << 11 | (is_atomic ? atomic_bit : 0) | thread.number;
