@@ -1,9 +1,9 @@
 // Every load and store of a checked kernel.
 //
-// Kernels are compiled with the compiler's instrumentation for race detection (-fsanitize=thread), which puts a call before each
-// access to memory that other threads could see, and with -fsanitize=alignment,bounds,..., which calls when a check fails. The
-// functions that those calls name are here, in place of the compiler's own libraries: so kernels need no annotation, and the
-// return address tells the line.
+// Kernels are compiled with the compiler's instrumentation for race detection (-fsanitize=thread), which puts a call
+// before each access to memory that other threads could see, and with -fsanitize=alignment,bounds,..., which calls when
+// a check fails. The functions that those calls name are here, in place of the compiler's own libraries: so kernels
+// need no annotation, and the return address tells the line.
 #pragma once
 #include "global_race.hpp"
 #include "warp.hpp"
@@ -15,7 +15,8 @@ namespace emulator {
   const char* problem = "out of bounds of global memory";
   for (unsigned i = 1; i < bytes && device_memory.holds(address); i++) {
     // The first byte may be inside: name the first that is not.
-    if (device_memory.is_whole(reinterpret_cast<void*>(address), i) && !device_memory.is_whole(reinterpret_cast<void*>(address), i + 1)) {
+    if (device_memory.is_whole(reinterpret_cast<void*>(address), i) &&
+        !device_memory.is_whole(reinterpret_cast<void*>(address), i + 1)) {
       where = device_memory.describe(address + i);
     }
   }
@@ -29,7 +30,8 @@ namespace emulator {
   } else if (!device_memory.holds(address)) {
     problem = "not device memory";
   }
-  fail(status, format("%s: %s of %u bytes by %s, %s", problem, verb(access), bytes, name_of(*current).c_str(), where.c_str()),
+  fail(status,
+       format("%s: %s of %u bytes by %s, %s", problem, verb(access), bytes, name_of(*current).c_str(), where.c_str()),
        {{verb(access), code}});
 }
 
@@ -37,8 +39,9 @@ inline void check_alignment(uintptr_t address, unsigned bytes, const char* what,
   if (address % bytes == 0) return;
   fail(misaligned_address,
        format("misaligned %s: %u bytes at %s by %s", what, bytes,
-              in_arena(reinterpret_cast<void*>(address)) ? place_in_arena(arena_offset(reinterpret_cast<void*>(address))).c_str()
-                                                         : device_memory.describe(address).c_str(),
+              in_arena(reinterpret_cast<void*>(address))
+                  ? place_in_arena(arena_offset(reinterpret_cast<void*>(address))).c_str()
+                  : device_memory.describe(address).c_str(),
               name_of(*current).c_str()),
        {{what, code}});
 }
@@ -79,7 +82,8 @@ inline void read_fixed(uintptr_t address, uintptr_t code) {
   if (offset < DeviceMemory::range) {
     uint8_t expected[bytes];
     std::memset(expected, written, bytes);
-    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0) return watch_global(offset, bytes, Access::read, code);
+    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0)
+      return watch_global(offset, bytes, Access::read, code);
   }
   access_memory(address, bytes, Access::read, code);
 }
@@ -90,7 +94,8 @@ inline void write_fixed(uintptr_t address, uintptr_t code) {
   if (offset < DeviceMemory::range) {
     uint8_t expected[bytes];
     std::memset(expected, written, bytes);
-    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0) return watch_global(offset, bytes, Access::write, code);
+    if (std::memcmp(device_memory.shadow + offset, expected, bytes) == 0)
+      return watch_global(offset, bytes, Access::write, code);
   }
   access_memory(address, bytes, Access::write, code);
 }
@@ -129,11 +134,13 @@ EMULATOR_LOOSE_HOOKS(16)
 
 void __tsan_read_range(uintptr_t at, unsigned long bytes) {
   uintptr_t code = EMULATOR_CALLER;
-  if (emulator::current && bytes) emulator::access_memory(at, static_cast<unsigned>(bytes), emulator::Access::read, code);
+  if (emulator::current && bytes)
+    emulator::access_memory(at, static_cast<unsigned>(bytes), emulator::Access::read, code);
 }
 void __tsan_write_range(uintptr_t at, unsigned long bytes) {
   uintptr_t code = EMULATOR_CALLER;
-  if (emulator::current && bytes) emulator::access_memory(at, static_cast<unsigned>(bytes), emulator::Access::write, code);
+  if (emulator::current && bytes)
+    emulator::access_memory(at, static_cast<unsigned>(bytes), emulator::Access::write, code);
 }
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
@@ -156,8 +163,8 @@ void __ubsan_handle_type_mismatch_v1_abort(const MismatchData* data, uintptr_t p
     __attribute__((alias("__ubsan_handle_type_mismatch_v1")));
 
 [[noreturn]] static void fail_of_arithmetic(const char* what, uintptr_t code) {
-  emulator::fail(emulator::launch_failed, emulator::format("%s, by %s", what, emulator::name_of(*emulator::current).c_str()),
-                 {{"here", code}});
+  emulator::fail(emulator::launch_failed,
+                 emulator::format("%s, by %s", what, emulator::name_of(*emulator::current).c_str()), {{"here", code}});
 }
 void __ubsan_handle_out_of_bounds(const void*, long index) {
   uintptr_t code = EMULATOR_CALLER;
@@ -169,6 +176,8 @@ void __ubsan_handle_shift_out_of_bounds(const void*, long, long bits) {
   std::string what = emulator::format("shift by %ld bits", bits);
   fail_of_arithmetic(what.c_str(), code);
 }
-void __ubsan_handle_divrem_overflow(const void*, long, long) { fail_of_arithmetic("integer division by zero", EMULATOR_CALLER); }
+void __ubsan_handle_divrem_overflow(const void*, long, long) {
+  fail_of_arithmetic("integer division by zero", EMULATOR_CALLER);
+}
 }
 #pragma GCC visibility pop

@@ -19,30 +19,32 @@ inline int most_shared_per_block() { return shared_per_multiprocessor() - (1 << 
 // By the numbers of CUdevice_attribute.
 inline int device_attribute(int which) {
   switch (which) {
-    case 1: return most_threads;                    // MAX_THREADS_PER_BLOCK
-    case 2: case 3: return 1024;                    // MAX_BLOCK_DIM_X, Y
-    case 4: return 64;                              // MAX_BLOCK_DIM_Z
-    case 5: return 0x7fffffff;                      // MAX_GRID_DIM_X
-    case 6: case 7: return 65535;                   // MAX_GRID_DIM_Y, Z
-    case 8: return 48 << 10;                        // MAX_SHARED_MEMORY_PER_BLOCK
-    case 9: return 64 << 10;                        // TOTAL_CONSTANT_MEMORY
-    case 10: return lanes_per_warp;                 // WARP_SIZE
-    case 12: return 64 << 10;                       // MAX_REGISTERS_PER_BLOCK
-    case 13: return 1000000;                        // CLOCK_RATE, kHz
-    case 16: return 4;                              // MULTIPROCESSOR_COUNT
-    case 36: return 1000000;                        // MEMORY_CLOCK_RATE, kHz
-    case 37: return 64;                             // GLOBAL_MEMORY_BUS_WIDTH, bits
-    case 38: return 4 << 20;                        // L2_CACHE_SIZE
-    case 39: return 2048;                           // MAX_THREADS_PER_MULTIPROCESSOR
-    case 41: return 1;                              // UNIFIED_ADDRESSING
-    case 75: return architecture() / 10;            // COMPUTE_CAPABILITY_MAJOR
-    case 76: return architecture() % 10;            // COMPUTE_CAPABILITY_MINOR
-    case 81: return shared_per_multiprocessor();    // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
-    case 82: return 64 << 10;                       // MAX_REGISTERS_PER_MULTIPROCESSOR
-    case 97: return most_shared_per_block();        // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-    case 106: return 32;                            // MAX_BLOCKS_PER_MULTIPROCESSOR
-    case 111: return 1 << 10;                       // RESERVED_SHARED_MEMORY_PER_BLOCK
-    case 115: return 1;                             // MEMORY_POOLS_SUPPORTED
+    case 1: return most_threads;  // MAX_THREADS_PER_BLOCK
+    case 2:
+    case 3: return 1024;        // MAX_BLOCK_DIM_X, Y
+    case 4: return 64;          // MAX_BLOCK_DIM_Z
+    case 5: return 0x7fffffff;  // MAX_GRID_DIM_X
+    case 6:
+    case 7: return 65535;                         // MAX_GRID_DIM_Y, Z
+    case 8: return 48 << 10;                      // MAX_SHARED_MEMORY_PER_BLOCK
+    case 9: return 64 << 10;                      // TOTAL_CONSTANT_MEMORY
+    case 10: return lanes_per_warp;               // WARP_SIZE
+    case 12: return 64 << 10;                     // MAX_REGISTERS_PER_BLOCK
+    case 13: return 1000000;                      // CLOCK_RATE, kHz
+    case 16: return 4;                            // MULTIPROCESSOR_COUNT
+    case 36: return 1000000;                      // MEMORY_CLOCK_RATE, kHz
+    case 37: return 64;                           // GLOBAL_MEMORY_BUS_WIDTH, bits
+    case 38: return 4 << 20;                      // L2_CACHE_SIZE
+    case 39: return 2048;                         // MAX_THREADS_PER_MULTIPROCESSOR
+    case 41: return 1;                            // UNIFIED_ADDRESSING
+    case 75: return architecture() / 10;          // COMPUTE_CAPABILITY_MAJOR
+    case 76: return architecture() % 10;          // COMPUTE_CAPABILITY_MINOR
+    case 81: return shared_per_multiprocessor();  // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+    case 82: return 64 << 10;                     // MAX_REGISTERS_PER_MULTIPROCESSOR
+    case 97: return most_shared_per_block();      // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    case 106: return 32;                          // MAX_BLOCKS_PER_MULTIPROCESSOR
+    case 111: return 1 << 10;                     // RESERVED_SHARED_MEMORY_PER_BLOCK
+    case 115: return 1;                           // MEMORY_POOLS_SUPPORTED
     default: return 0;
   }
 }
@@ -70,9 +72,11 @@ inline const ErrorName error_names[] = {
     {launch_failed, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {not_supported, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
     {capture_unsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
-    {capture_invalidated, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"},
+    {capture_invalidated, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+     "operation failed due to a previous error during capture"},
     {capture_unmatched, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED", "capture was not ended in the same stream as it began"},
-    {capture_implicit, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT", "operation would make the legacy stream depend on a capturing one"},
+    {capture_implicit, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
+     "operation would make the legacy stream depend on a capturing one"},
 };
 
 inline const ErrorName* error_name(int status) {
@@ -166,7 +170,8 @@ EMULATOR_API cuDevicePrimaryCtxRetain(Handle* context, int) {
 
 EMULATOR_API cuDevicePrimaryCtxRelease_v2(int) {
   EMULATOR_ENTER(Entry::driver);
-  if (state().primary.retained == 0) return refuse(invalid_context, "the primary context is released more often than retained");
+  if (state().primary.retained == 0)
+    return refuse(invalid_context, "the primary context is released more often than retained");
   if (--state().primary.retained == 0) end_context();
   return success;
 }
@@ -183,7 +188,9 @@ EMULATOR_API cuCtxCreate_v2(Handle* context, unsigned, int) {
   *context = current_context = &state().primary;
   return success;
 }
-EMULATOR_API cuCtxCreate_v4(Handle* context, void*, unsigned flags, int device) { return cuCtxCreate_v2(context, flags, device); }
+EMULATOR_API cuCtxCreate_v4(Handle* context, void*, unsigned flags, int device) {
+  return cuCtxCreate_v2(context, flags, device);
+}
 EMULATOR_API cuCtxDestroy_v2(Handle) { return cuDevicePrimaryCtxRelease_v2(0); }
 
 EMULATOR_API cuCtxGetCurrent(Handle* context) {

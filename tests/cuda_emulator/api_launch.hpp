@@ -29,22 +29,27 @@ inline Status check_launch(const Kernel& kernel, const Index& grid, const Index&
   const char* name = kernel.name.c_str();
   size_t threads = size_t{dim.x} * dim.y * dim.z;
   if (!threads || !grid.x || !grid.y || !grid.z) {
-    return refuse(invalid_value, format("launch of %s: a dimension of the grid (%u,%u,%u) or the block (%u,%u,%u) is 0", name, grid.x,
-                                        grid.y, grid.z, dim.x, dim.y, dim.z));
+    return refuse(invalid_value, format("launch of %s: a dimension of the grid (%u,%u,%u) or the block (%u,%u,%u) is 0",
+                                        name, grid.x, grid.y, grid.z, dim.x, dim.y, dim.z));
   }
   if (threads > most_threads || dim.x > 1024 || dim.y > 1024 || dim.z > 64) {
-    return refuse(invalid_value, format("launch of %s: a block of (%u,%u,%u) threads, the most is 1024", name, dim.x, dim.y, dim.z));
+    return refuse(invalid_value,
+                  format("launch of %s: a block of (%u,%u,%u) threads, the most is 1024", name, dim.x, dim.y, dim.z));
   }
   if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) {
-    return refuse(invalid_value, format("launch of %s: a grid of (%u,%u,%u), the most is (2147483647,65535,65535)", name, grid.x,
-                                        grid.y, grid.z));
+    return refuse(invalid_value, format("launch of %s: a grid of (%u,%u,%u), the most is (2147483647,65535,65535)",
+                                        name, grid.x, grid.y, grid.z));
   }
   if (threads > static_cast<size_t>(kernel.most_threads)) {
-    return refuse(invalid_value, format("launch of %s: %zu threads, its __launch_bounds__ say %d", name, threads, kernel.most_threads));
+    return refuse(invalid_value, format("launch of %s: %zu threads, its __launch_bounds__ say %d", name, threads,
+                                        kernel.most_threads));
   }
   if (dynamic_bytes > static_cast<unsigned>(kernel.most_dynamic)) {
-    return refuse(invalid_value, format("launch of %s: too much shared memory: %u dynamic bytes beside %lu static ones, cuFuncSetAttribute "
-                                        "allows %d", name, dynamic_bytes, kernel.static_bytes, kernel.most_dynamic));
+    return refuse(
+        invalid_value,
+        format("launch of %s: too much shared memory: %u dynamic bytes beside %lu static ones, cuFuncSetAttribute "
+               "allows %d",
+               name, dynamic_bytes, kernel.static_bytes, kernel.most_dynamic));
   }
   return success;
 }
@@ -58,8 +63,8 @@ inline Status launch(Kernel* kernel, Index grid, Index dim, unsigned dynamic_byt
     double before = seconds();
     Status status = run(launch, parameters->values());
     if (setting_is("VITRUM_EMULATOR_TRACE", "1")) {
-      std::fprintf(stderr, "cuda emulator: %s<<<(%u,%u,%u), (%u,%u,%u), %u>>> %.3f ms\n", kernel->name.c_str(), grid.x, grid.y, grid.z,
-                   dim.x, dim.y, dim.z, dynamic_bytes, (seconds() - before) * 1e3);
+      std::fprintf(stderr, "cuda emulator: %s<<<(%u,%u,%u), (%u,%u,%u), %u>>> %.3f ms\n", kernel->name.c_str(), grid.x,
+                   grid.y, grid.z, dim.x, dim.y, dim.z, dynamic_bytes, (seconds() - before) * 1e3);
     }
     return fault(status);
   });
@@ -68,11 +73,12 @@ inline Status launch(Kernel* kernel, Index grid, Index dim, unsigned dynamic_byt
 // By the numbers of CUfunction_attribute. Registers are a guess: only ptxas knows.
 inline int function_attribute(const Kernel& kernel, int which) {
   switch (which) {
-    case 0: return kernel.most_threads;                       // MAX_THREADS_PER_BLOCK
-    case 1: return static_cast<int>(kernel.static_bytes);     // SHARED_SIZE_BYTES
-    case 4: return 64;                                        // NUM_REGS
-    case 5: case 6: return architecture();                    // PTX_VERSION, BINARY_VERSION
-    case 8: return kernel.most_dynamic;                       // MAX_DYNAMIC_SHARED_SIZE_BYTES
+    case 0: return kernel.most_threads;                    // MAX_THREADS_PER_BLOCK
+    case 1: return static_cast<int>(kernel.static_bytes);  // SHARED_SIZE_BYTES
+    case 4: return 64;                                     // NUM_REGS
+    case 5:
+    case 6: return architecture();       // PTX_VERSION, BINARY_VERSION
+    case 8: return kernel.most_dynamic;  // MAX_DYNAMIC_SHARED_SIZE_BYTES
     default: return 0;
   }
 }
@@ -92,12 +98,17 @@ EMULATOR_API cuModuleLoadData(Handle* handle, const void* image) {
   EMULATOR_ENTER();
   auto module = std::make_unique<Module>();
   std::string problem = load(*module, static_cast<const char*>(image), EMULATOR_IDENTITY);
-  if (!problem.empty()) return refuse(invalid_image, "cuModuleLoadData: " + problem);
+  if (!problem.empty()) {
+    note("cuModuleLoadData: " + problem);
+    return invalid_image;
+  }
   *handle = module.release();
   return success;
 }
 
-EMULATOR_API cuModuleLoadDataEx(Handle* handle, const void* image, unsigned, int*, void**) { return cuModuleLoadData(handle, image); }
+EMULATOR_API cuModuleLoadDataEx(Handle* handle, const void* image, unsigned, int*, void**) {
+  return cuModuleLoadData(handle, image);
+}
 
 EMULATOR_API cuModuleLoad(Handle* handle, const char* path) {
   FILE* file = std::fopen(path, "rb");
@@ -131,7 +142,8 @@ EMULATOR_API cuModuleGetGlobal_v2(DevicePointer* pointer, size_t* bytes, Handle 
   void* address = dlsym(static_cast<Module*>(handle)->handle, name);
   Dl_info info;
   ElfW(Sym)* symbol = nullptr;
-  if (!address || !dladdr1(address, &info, reinterpret_cast<void**>(&symbol), RTLD_DL_SYMENT) || !symbol) return not_found;
+  if (!address || !dladdr1(address, &info, reinterpret_cast<void**>(&symbol), RTLD_DL_SYMENT) || !symbol)
+    return not_found;
   if (pointer) *pointer = reinterpret_cast<DevicePointer>(address);
   if (bytes) *bytes = symbol->st_size;
   return success;
@@ -143,8 +155,9 @@ EMULATOR_API cuFuncSetAttribute(Handle function, int attribute, int value) {
   if (attribute != 8) return success;
   int most = most_shared_per_block() - static_cast<int>(kernel->static_bytes);
   if (value < 0 || value > most) {
-    return refuse(invalid_value, format("too much shared memory: %d dynamic bytes for %s, the most beside its %lu static ones is %d", value,
-                                        kernel->name.c_str(), kernel->static_bytes, most));
+    return refuse(invalid_value,
+                  format("too much shared memory: %d dynamic bytes for %s, the most beside its %lu static ones is %d",
+                         value, kernel->name.c_str(), kernel->static_bytes, most));
   }
   kernel->most_dynamic = value;
   return success;
@@ -158,26 +171,27 @@ EMULATOR_API cuFuncGetAttribute(int* value, int attribute, Handle function) {
 
 EMULATOR_API cuFuncSetCacheConfig(Handle, int) { return success; }
 
-EMULATOR_API cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned x, unsigned y, unsigned z,
-                            unsigned dynamic_bytes, Handle stream, void** values, void** extra) {
+EMULATOR_API cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned x, unsigned y,
+                            unsigned z, unsigned dynamic_bytes, Handle stream, void** values, void** extra) {
   EMULATOR_ENTER();
   if (extra) return not_supported;
   return launch(static_cast<Kernel*>(function), {grid_x, grid_y, grid_z}, {x, y, z}, dynamic_bytes, stream, values);
 }
 
-EMULATOR_API cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Handle function, int block_size, size_t dynamic_bytes) {
+EMULATOR_API cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Handle function, int block_size,
+                                                         size_t dynamic_bytes) {
   EMULATOR_ENTER();
   *blocks = occupancy(*static_cast<Kernel*>(function), block_size, dynamic_bytes);
   return success;
 }
 
-EMULATOR_API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, Handle function, int block_size, size_t dynamic_bytes,
-                                                                  unsigned) {
+EMULATOR_API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, Handle function, int block_size,
+                                                                  size_t dynamic_bytes, unsigned) {
   return cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, function, block_size, dynamic_bytes);
 }
 
-EMULATOR_API cuOccupancyMaxPotentialBlockSize(int* least_grid, int* block_size, Handle function, size_t (*dynamic_of)(int),
-                                              size_t dynamic_bytes, int limit) {
+EMULATOR_API cuOccupancyMaxPotentialBlockSize(int* least_grid, int* block_size, Handle function,
+                                              size_t (*dynamic_of)(int), size_t dynamic_bytes, int limit) {
   EMULATOR_ENTER();
   const Kernel& kernel = *static_cast<Kernel*>(function);
   int best = 0;

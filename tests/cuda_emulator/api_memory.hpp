@@ -27,7 +27,8 @@ inline Status allocate(DevicePointer* pointer, size_t bytes) {
 
 inline Status release(DevicePointer pointer) {
   if (!pointer || device_memory.release(device_address(pointer))) return success;
-  const char* kind = device_memory.freed.count(device_address(pointer)) ? "double free" : "free of what was not allocated";
+  const char* kind =
+      device_memory.freed.count(device_address(pointer)) ? "double free" : "free of what was not allocated";
   return refuse(invalid_value, format("%s: %s", kind, device_memory.describe(pointer).c_str()));
 }
 

@@ -14,7 +14,8 @@ EMULATOR_API cuStreamCreateWithPriority(Handle* handle, unsigned flags, int) { r
 EMULATOR_API cuStreamDestroy_v2(Handle handle) {
   EMULATOR_ENTER();
   auto stream = static_cast<Stream*>(handle);
-  if (!state().streams.erase(stream)) return refuse(invalid_handle, "cuStreamDestroy: this stream does not exist (any more)");
+  if (!state().streams.erase(stream))
+    return refuse(invalid_handle, "cuStreamDestroy: this stream does not exist (any more)");
   delete stream;
   return success;
 }
@@ -94,11 +95,14 @@ EMULATOR_API cuEventElapsedTime_v2(float* milliseconds, Handle start, Handle end
   EMULATOR_ENTER();
   const Event &from = *static_cast<Event*>(start), &to = *static_cast<Event*>(end);
   if (from.time < 0 || to.time < 0) return refuse(invalid_handle, "cuEventElapsedTime: an event was never recorded");
-  if (!from.timed || !to.timed) return refuse(invalid_handle, "cuEventElapsedTime: an event was created without timing");
+  if (!from.timed || !to.timed)
+    return refuse(invalid_handle, "cuEventElapsedTime: an event was created without timing");
   *milliseconds = static_cast<float>((to.time - from.time) * 1e3);
   return success;
 }
-EMULATOR_API cuEventElapsedTime(float* milliseconds, Handle start, Handle end) { return cuEventElapsedTime_v2(milliseconds, start, end); }
+EMULATOR_API cuEventElapsedTime(float* milliseconds, Handle start, Handle end) {
+  return cuEventElapsedTime_v2(milliseconds, start, end);
+}
 
 EMULATOR_API cuStreamBeginCapture_v2(Handle handle, int mode) {
   EMULATOR_ENTER();
@@ -119,7 +123,8 @@ EMULATOR_API cuStreamEndCapture(Handle handle, Handle* graph) {
   Stream* stream = stream_of(handle);
   if (!stream) return invalid_handle;
   if (!capture_of(*stream)) return refuse(invalid_value, "cuStreamEndCapture: this stream is not being captured");
-  if (stream->capture->origin != handle) return refuse(capture_unmatched, "a capture ends in the stream in which it began");
+  if (stream->capture->origin != handle)
+    return refuse(capture_unmatched, "a capture ends in the stream in which it began");
   std::shared_ptr<Capture> capture = std::move(stream->capture);
   stream->capture = nullptr;
   capture->ended = true;
@@ -143,7 +148,8 @@ EMULATOR_API cuStreamIsCapturing(Handle handle, int* status) {
 EMULATOR_API cuGraphInstantiateWithFlags(Handle* executable, Handle graph, unsigned long long) {
   EMULATOR_ENTER();
   auto source = static_cast<Graph*>(graph);
-  if (!state().graphs.count(source)) return refuse(invalid_handle, "cuGraphInstantiate: this graph does not exist (any more)");
+  if (!state().graphs.count(source))
+    return refuse(invalid_handle, "cuGraphInstantiate: this graph does not exist (any more)");
   auto copy = new Graph(*source);
   state().graphs.insert(copy);
   *executable = copy;
@@ -153,7 +159,8 @@ EMULATOR_API cuGraphInstantiateWithFlags(Handle* executable, Handle graph, unsig
 EMULATOR_API cuGraphLaunch(Handle executable, Handle stream) {
   EMULATOR_ENTER();
   auto graph = static_cast<Graph*>(executable);
-  if (!state().graphs.count(graph)) return refuse(invalid_handle, "cuGraphLaunch: this graph does not exist (any more)");
+  if (!state().graphs.count(graph))
+    return refuse(invalid_handle, "cuGraphLaunch: this graph does not exist (any more)");
   for (const Operation& operation : graph->operations) {
     if (Status status = submit(stream, operation)) return fault(status);
     if (state().fault != success) break;
@@ -169,7 +176,8 @@ EMULATOR_API cuGraphUpload(Handle, Handle) {
 EMULATOR_API cuGraphDestroy(Handle handle) {
   EMULATOR_ENTER(Entry::driver);
   auto graph = static_cast<Graph*>(handle);
-  if (!state().graphs.erase(graph)) return refuse(invalid_handle, "this graph does not exist (any more): destroyed twice?");
+  if (!state().graphs.erase(graph))
+    return refuse(invalid_handle, "this graph does not exist (any more): destroyed twice?");
   delete graph;
   return success;
 }
@@ -178,7 +186,8 @@ EMULATOR_API cuGraphExecDestroy(Handle graph) { return cuGraphDestroy(graph); }
 EMULATOR_API cuGraphGetNodes(Handle handle, Handle* nodes, size_t* count) {
   EMULATOR_ENTER();
   const std::vector<Operation>& operations = static_cast<Graph*>(handle)->operations;
-  for (size_t i = 0; nodes && i < *count && i < operations.size(); i++) nodes[i] = const_cast<Operation*>(&operations[i]);
+  for (size_t i = 0; nodes && i < *count && i < operations.size(); i++)
+    nodes[i] = const_cast<Operation*>(&operations[i]);
   *count = operations.size();
   return success;
 }

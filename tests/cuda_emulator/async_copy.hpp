@@ -1,8 +1,9 @@
 // cp.async: copies from global to shared memory that land later.
 //
-// From its issue to the wait that covers it, a copy's bytes of shared memory belong to it: whoever touches them is reported,
-// whatever the policy. VITRUM_EMULATOR_COPIES=late (the default) moves the data at that wait, the latest moment the hardware may
-// take; early moves them at once, the earliest. Waiting makes a copy visible to its own thread; the others need a barrier too.
+// From its issue to the wait that covers it, a copy's bytes of shared memory belong to it: whoever touches them is
+// reported, whatever the policy. VITRUM_EMULATOR_COPIES=late (the default) moves the data at that wait, the latest
+// moment the hardware may take; early moves them at once, the earliest. Waiting makes a copy visible to its own thread;
+// the others need a barrier too.
 #pragma once
 #include "access.hpp"
 
@@ -19,7 +20,8 @@ void copy_async(void* shared, const void* global, int bytes, int source_bytes) {
   uintptr_t code = EMULATOR_CALLER;
   Thread& self = *current;
   if ((bytes != 4 && bytes != 8 && bytes != 16) || source_bytes < 0 || source_bytes > bytes) {
-    fail(launch_failed, format("cp.async of %d bytes from %d bytes: 4, 8 or 16, from at most as many", bytes, source_bytes),
+    fail(launch_failed,
+         format("cp.async of %d bytes from %d bytes: 4, 8 or 16, from at most as many", bytes, source_bytes),
          {{"cp.async", code}});
   }
   unsigned size = static_cast<unsigned>(bytes);
@@ -28,7 +30,8 @@ void copy_async(void* shared, const void* global, int bytes, int source_bytes) {
   if (!in_arena(shared)) {
     fail(illegal_address, "cp.async to memory that is not shared, by " + name_of(self), {{"cp.async", code}});
   }
-  if (source_bytes) access_memory(reinterpret_cast<uintptr_t>(global), static_cast<unsigned>(source_bytes), Access::read, code);
+  if (source_bytes)
+    access_memory(reinterpret_cast<uintptr_t>(global), static_cast<unsigned>(source_bytes), Access::read, code);
   shared_write(self, arena_offset(shared), size, code, Access::write, in_flight);
   AsyncCopy copy{static_cast<char*>(shared), static_cast<const char*>(global), bytes, source_bytes, self.groups, code};
   if (copies_land_early) move(copy);

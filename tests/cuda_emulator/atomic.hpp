@@ -1,4 +1,5 @@
-// Atomic operations. Threads take turns only where they wait, so a plain update is atomic; what is checked is the access.
+// Atomic operations. Threads take turns only where they wait, so a plain update is atomic; what is checked is the
+// access.
 #pragma once
 #include "access.hpp"
 
@@ -17,7 +18,8 @@ inline unsigned long long bits_of(From value) {
   return bits;
 }
 
-inline unsigned long long updated(Atomic kind, unsigned long long old, unsigned long long bits, unsigned long long compare) {
+inline unsigned long long updated(Atomic kind, unsigned long long old, unsigned long long bits,
+                                  unsigned long long compare) {
   switch (kind) {
     case Atomic::add: return old + bits;
     case Atomic::add_float: return bits_of(as<float>(old) + as<float>(bits));

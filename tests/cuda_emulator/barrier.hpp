@@ -7,7 +7,8 @@ namespace emulator {
 inline bool is_source_equal = false;
 inline uintptr_t compared[2];
 
-// Whether two return addresses are the same call in the source. Looking that up runs a program, so it is the main stack's job.
+// Whether two return addresses are the same call in the source. Looking that up runs a program, so it is the main
+// stack's job.
 inline bool same_call(uintptr_t a, uintptr_t b) {
   if (a == b) return true;
   compared[0] = a;
@@ -34,7 +35,8 @@ inline void release(Barrier& barrier) {
   barrier = Barrier{};
 }
 
-inline void check_barrier(const Barrier& barrier, const Thread& self, const char* name, int id, int threads, uintptr_t code) {
+inline void check_barrier(const Barrier& barrier, const Thread& self, const char* name, int id, int threads,
+                          uintptr_t code) {
   if (id < 0 || id >= most_barriers) {
     fail(launch_failed, format("%s: barrier %d does not exist, they are 0 to 15", name, id), {{name, code}});
   }
@@ -51,8 +53,8 @@ inline void check_barrier(const Barrier& barrier, const Thread& self, const char
   // Named barriers may be met at different lines (a producer and its consumers); __syncthreads() may not.
   if (threads == 0 && !same_call(barrier.code, code)) {
     fail(launch_failed,
-         format("divergent barrier: %s came to another __syncthreads() than the %d threads that wait", name_of(self).c_str(),
-                barrier.arrived),
+         format("divergent barrier: %s came to another __syncthreads() than the %d threads that wait",
+                name_of(self).c_str(), barrier.arrived),
          {{"this thread", code}, {"the others", barrier.code}});
   }
 }

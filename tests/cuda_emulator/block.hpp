@@ -1,8 +1,8 @@
 // One block of threads: who may run, who waits for what, and the turn-taking between them.
 //
-// A block runs on one operating-system thread. Threads take turns only where they wait (a barrier, a warp function), so a kernel
-// without such calls runs as a plain loop on one stack. VITRUM_EMULATOR_SEED changes the order: 0 is ascending, 1 descending,
-// any other number draws the next thread (and the order of blocks) at random.
+// A block runs on one operating-system thread. Threads take turns only where they wait (a barrier, a warp function), so
+// a kernel without such calls runs as a plain loop on one stack. VITRUM_EMULATOR_SEED changes the order: 0 is
+// ascending, 1 descending, any other number draws the next thread (and the order of blocks) at random.
 #pragma once
 #include <cstring>
 
@@ -24,9 +24,9 @@ struct Index {
 // A warp function or barrier in which a thread waits.
 struct Call {
   const char* name;
-  uintptr_t code;    // the return address: where in the kernel
-  unsigned mask;     // lanes that take part; 0 for a barrier of the block
-  void* operands;    // this lane's values, on its own stack
+  uintptr_t code;  // the return address: where in the kernel
+  unsigned mask;   // lanes that take part; 0 for a barrier of the block
+  void* operands;  // this lane's values, on its own stack
 };
 
 // One cp.async that has not landed yet.
@@ -50,7 +50,8 @@ struct Thread {
 
 struct Warp {
   unsigned live, ready, in_call, at_barrier;  // a bit per lane; a live lane is in exactly one of the other three
-  // For each warp of the block: accesses with an earlier time are ordered before what this warp does now (see race.hpp).
+  // For each warp of the block: accesses with an earlier time are ordered before what this warp does now (see
+  // race.hpp).
   uint32_t seen[most_warps];
 };
 
@@ -61,7 +62,7 @@ struct Barrier {
   uint32_t seen[most_warps] = {};     // what those who only arrived have published
   uintptr_t code = 0;
   const char* name = "";
-  int tally = 0;                      // sum of the predicates of __syncthreads_count and its kin
+  int tally = 0;  // sum of the predicates of __syncthreads_count and its kin
 };
 
 struct Block {
@@ -81,7 +82,7 @@ inline Thread* current = nullptr;
 inline Fiber main_fiber;
 inline Stacks stacks;
 inline Failure failure;
-inline void (*errand)() = nullptr;  // what a thread asks the main stack to do for it
+inline void (*errand)() = nullptr;         // what a thread asks the main stack to do for it
 inline bool is_checked = true;             // whether the running kernel was compiled with checks of its accesses
 inline bool all_have_been_checked = true;  // whether all kernels so far were: else nobody knows what is unwritten
 inline unsigned seed = 0;
@@ -93,7 +94,8 @@ inline unsigned random_bits() {
 }
 
 inline std::string name_of(const Thread& thread) {
-  return format("thread (%u,%u,%u) [warp %u, lane %u]", thread.index.x, thread.index.y, thread.index.z, thread.warp, thread.lane);
+  return format("thread (%u,%u,%u) [warp %u, lane %u]", thread.index.x, thread.index.y, thread.index.z, thread.warp,
+                thread.lane);
 }
 
 // Gives up the running kernel: fills `failure` and leaves for the main stack, never to come back.

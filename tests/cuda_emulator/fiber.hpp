@@ -1,7 +1,8 @@
 // Fibers: many stacks on one operating-system thread, changed by hand. Every CUDA thread of a block is one.
 //
-// A switch saves the registers that a called function must keep, and nothing else. On x86-64 that is seven words and takes a few
-// nanoseconds; elsewhere, or with EMULATOR_UCONTEXT defined, the C library's much slower swapcontext does it.
+// A switch saves the registers that a called function must keep, and nothing else. On x86-64 that is seven words and
+// takes a few nanoseconds; elsewhere, or with EMULATOR_UCONTEXT defined, the C library's much slower swapcontext does
+// it.
 #pragma once
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -47,7 +48,8 @@ emulator_switch:
 // A fiber that will run `entry`, which never returns, on the stack that ends at `top` (a multiple of 16).
 inline void prepare(Fiber& fiber, char*, char* top, void (*entry)()) {
   void** words = reinterpret_cast<void**>(top);
-  *--words = nullptr;  // where a caller's address would be: ends stack traces, and aligns as the calling convention wants
+  *--words =
+      nullptr;  // where a caller's address would be: ends stack traces, and aligns as the calling convention wants
   *--words = reinterpret_cast<void*>(entry);
   words -= 6;
   fiber.stack_pointer = words;
@@ -73,15 +75,17 @@ inline void switch_fiber(Fiber& from, Fiber& to) { swapcontext(&from.context, &t
 
 #endif
 
-// The stacks of one block's threads, in one range so that "is this address on a stack" is one comparison. Below each lies a page
-// that can't be touched. The stride is an odd number of pages, so that the tops of neighbours don't share cache sets.
+// The stacks of one block's threads, in one range so that "is this address on a stack" is one comparison. Below each
+// lies a page that can't be touched. The stride is an odd number of pages, so that the tops of neighbours don't share
+// cache sets.
 class Stacks {
  public:
   static constexpr size_t page = 4096, usable = 32 * page, stride = usable + page, most = 1024 + 1;
 
   void reserve() {
     if (base) return;
-    void* found = mmap(nullptr, most * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* found =
+        mmap(nullptr, most * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (found == MAP_FAILED) {
       std::fprintf(stderr, "cuda emulator: no address space for the stacks of 1024 threads\n");
       std::abort();

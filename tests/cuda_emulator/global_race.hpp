@@ -1,10 +1,11 @@
 // The race detector of global memory, for what crosses blocks or threads within one launch.
 //
-// Every two bytes of device memory have a mark: which block wrote them last, counted over all launches, and which thread at what time
-// (race.hpp). Another block may neither write them nor read them in the same launch, since nothing orders blocks; another thread of
-// the same block may after a barrier. A block that has called __threadfence() is trusted from then on: it hands over through a counter.
-// Atomic operations make no mark. Reads make none either: that a block overwrites what another has read shows under the seed that runs
-// them the other way round. Accesses of single bytes are not watched.
+// Every two bytes of device memory have a mark: which block wrote them last, counted over all launches, and which
+// thread at what time (race.hpp). Another block may neither write them nor read them in the same launch, since nothing
+// orders blocks; another thread of the same block may after a barrier. A block that has called __threadfence() is
+// trusted from then on: it hands over through a counter. Atomic operations make no mark. Reads make none either: that a
+// block overwrites what another has read shows under the seed that runs them the other way round. Accesses of single
+// bytes are not watched.
 #pragma once
 #include "memory.hpp"
 #include "race.hpp"
@@ -22,7 +23,8 @@ inline bool block_is_trusted = false;
 
 inline void reserve_marks() {
   if (marks) return;
-  void* found = mmap(nullptr, DeviceMemory::range / 2 * sizeof(Mark), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* found = mmap(nullptr, DeviceMemory::range / 2 * sizeof(Mark), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (found != MAP_FAILED) marks = static_cast<Mark*>(found);
 }
 

@@ -16,8 +16,8 @@ struct Kernel {
   std::vector<unsigned> parameter_bytes;
   std::vector<SharedArray> arrays;
   unsigned long static_bytes = 0, dynamic_align = 16;
-  int most_threads = emulator::most_threads;     // __launch_bounds__
-  int most_dynamic = 48 << 10;                   // cuFuncSetAttribute raises it
+  int most_threads = emulator::most_threads;  // __launch_bounds__
+  int most_dynamic = 48 << 10;                // cuFuncSetAttribute raises it
   uintptr_t module_base = 0;
   bool is_checked = true;
 };
@@ -52,7 +52,8 @@ void* shared_at(int id, unsigned long bytes) {
   for (const SharedArray& array : arrays) {
     if (array.id == id && array.bytes == bytes) return arena + array.offset;
   }
-  fail(launch_failed, format("shared array %d of %lu bytes is not in this kernel's table", id, bytes), {{"here", EMULATOR_CALLER}});
+  fail(launch_failed, format("shared array %d of %lu bytes is not in this kernel's table", id, bytes),
+       {{"here", EMULATOR_CALLER}});
 }
 
 void* dynamic_shared() {
@@ -64,7 +65,8 @@ void* dynamic_shared() {
 
 unsigned shared_address(const void* pointer) {
   if (in_arena(pointer)) return arena_offset(pointer);
-  fail(illegal_address, "__cvta_generic_to_shared of memory that is not shared, by " + name_of(*current), {{"here", EMULATOR_CALLER}});
+  fail(illegal_address, "__cvta_generic_to_shared of memory that is not shared, by " + name_of(*current),
+       {{"here", EMULATOR_CALLER}});
 }
 
 void trap(const char* why) {
@@ -171,7 +173,8 @@ inline void on_fault(int, siginfo_t* info, void* context) {
   (void)context;
 #endif
   std::string where = stacks.holds(address) ? "beyond a thread's stack of 128 KiB" : device_memory.describe(address);
-  fail(illegal_address, format("memory fault: %s, by %s", where.c_str(), name_of(*current).c_str()), {{"access", code}});
+  fail(illegal_address, format("memory fault: %s, by %s", where.c_str(), name_of(*current).c_str()),
+       {{"access", code}});
 }
 
 // Catches faults for as long as it lives.
@@ -183,7 +186,7 @@ class FaultGuard {
     stack.ss_sp = handler_stack;
     stack.ss_size = sizeof handler_stack;
     sigaltstack(&stack, &old_stack);
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     for (int i = 0; i < 3; i++) sigaction(signals[i], &action, &old_actions[i]);
@@ -210,9 +213,10 @@ inline void read_settings() {
 
 inline void report_failure(const Launch& launch) {
   const Index &g = launch.grid, &d = launch.dim, &b = block.index;
-  std::string text = failure.what + format("\n  in kernel %s<<<(%u,%u,%u), (%u,%u,%u), %u>>>, block (%u,%u,%u), launch %u, seed %u",
-                                           launch.kernel->name.c_str(), g.x, g.y, g.z, d.x, d.y, d.z, launch.dynamic_bytes, b.x,
-                                           b.y, b.z, launches, seed);
+  std::string text =
+      failure.what + format("\n  in kernel %s<<<(%u,%u,%u), (%u,%u,%u), %u>>>, block (%u,%u,%u), launch %u, seed %u",
+                            launch.kernel->name.c_str(), g.x, g.y, g.z, d.x, d.y, d.z, launch.dynamic_bytes, b.x, b.y,
+                            b.z, launches, seed);
   for (const Place& place : failure.places) text += "\n  " + place.what + ": " + describe(place.code);
   say(text);
 }
@@ -231,7 +235,8 @@ inline Index block_at(size_t i, size_t count, const Index& grid) {
 
 inline std::vector<SharedArray> arrays_of(const Launch& launch) {
   std::vector<SharedArray> wanted = launch.kernel->arrays;
-  wanted.push_back({emulator_dynamic_shared, "dynamic shared memory", launch.dynamic_bytes, launch.kernel->dynamic_align});
+  wanted.push_back(
+      {emulator_dynamic_shared, "dynamic shared memory", launch.dynamic_bytes, launch.kernel->dynamic_align});
   return wanted;
 }
 

@@ -1,9 +1,10 @@
-// Device memory: one large range of addresses, with a shadow byte for every byte that says whether it belongs to a buffer and
-// whether it has been written. Checked kernels ask it at every access, so an overrun of one byte is found, on either side.
+// Device memory: one large range of addresses, with a shadow byte for every byte that says whether it belongs to a
+// buffer and whether it has been written. Checked kernels ask it at every access, so an overrun of one byte is found,
+// on either side.
 //
-// Every buffer has pages of its own and an untouchable page behind it, for kernels compiled without checks; there, odd seeds put
-// a buffer's end, others its beginning, at the edge of its pages. Fresh memory is filled with NaN. Addresses are not used again
-// before all have been used once, so that a stale pointer meets nothing.
+// Every buffer has pages of its own and an untouchable page behind it, for kernels compiled without checks; there, odd
+// seeds put a buffer's end, others its beginning, at the edge of its pages. Fresh memory is filled with NaN. Addresses
+// are not used again before all have been used once, so that a stale pointer meets nothing.
 #pragma once
 #include <sys/mman.h>
 
@@ -22,7 +23,7 @@ class DeviceMemory {
   struct Buffer {
     size_t bytes, pages;  // `pages` in bytes, without the untouchable one
     char* first_page;
-    unsigned number;      // in order of allocation
+    unsigned number;  // in order of allocation
   };
 
   static constexpr size_t page = 4096, alignment = 256, range = size_t{64} << 30;
@@ -78,9 +79,12 @@ class DeviceMemory {
     if (offset >= range || bytes > range - offset) return bytes == 0;
     return !std::memchr(shadow + offset, outside, bytes);
   }
-  void mark_written(const void* start, size_t bytes) { std::memset(shadow + (static_cast<const char*>(start) - base), written, bytes); }
+  void mark_written(const void* start, size_t bytes) {
+    std::memset(shadow + (static_cast<const char*>(start) - base), written, bytes);
+  }
   void copy_marks(const void* to, const void* from, size_t bytes) {
-    std::memmove(shadow + (static_cast<const char*>(to) - base), shadow + (static_cast<const char*>(from) - base), bytes);
+    std::memmove(shadow + (static_cast<const char*>(to) - base), shadow + (static_cast<const char*>(from) - base),
+                 bytes);
   }
 
   // What lies at an address, for a message.
@@ -93,19 +97,21 @@ class DeviceMemory {
     if (next != buffers.begin()) {
       auto [start, buffer] = *std::prev(next);
       size_t offset = static_cast<size_t>(at - start);
-      if (offset < buffer.bytes) return format("byte %zu of buffer %u (%zu bytes)", offset, buffer.number, buffer.bytes);
-      text = format("%zu bytes past the last of buffer %u (%zu bytes)", offset - buffer.bytes + 1, buffer.number, buffer.bytes);
+      if (offset < buffer.bytes)
+        return format("byte %zu of buffer %u (%zu bytes)", offset, buffer.number, buffer.bytes);
+      text = format("%zu bytes past the last of buffer %u (%zu bytes)", offset - buffer.bytes + 1, buffer.number,
+                    buffer.bytes);
     }
     if (next != buffers.end() && next->first - at <= static_cast<ptrdiff_t>(page)) {
-      text += format("%s%zu bytes before buffer %u (%zu bytes)", text.empty() ? "" : ", ", static_cast<size_t>(next->first - at),
-                     next->second.number, next->second.bytes);
+      text += format("%s%zu bytes before buffer %u (%zu bytes)", text.empty() ? "" : ", ",
+                     static_cast<size_t>(next->first - at), next->second.number, next->second.bytes);
     }
     auto old = freed.upper_bound(at);
     if (old != freed.begin()) {
       auto [start, buffer] = *std::prev(old);
       if (static_cast<size_t>(at - start) < buffer.bytes) {
-        return format("byte %zu of buffer %u (%zu bytes), which has been freed", static_cast<size_t>(at - start), buffer.number,
-                      buffer.bytes);
+        return format("byte %zu of buffer %u (%zu bytes), which has been freed", static_cast<size_t>(at - start),
+                      buffer.number, buffer.bytes);
       }
     }
     return text.empty() ? "no buffer" : text;

@@ -1,7 +1,8 @@
 // Modules: shared objects of compiled kernels. A "cubin" is a text of two lines: `module_mark`, then the object's path.
 //
 // The object brings a table of its kernels (device/exports.hpp) and the facts that their code states (EMULATOR_FACT in
-// device/device.hpp): a fact belongs to the kernel whose code holds its address, so the static shared memory of a kernel is exact.
+// device/device.hpp): a fact belongs to the kernel whose code holds its address, so the static shared memory of a
+// kernel is exact.
 #pragma once
 #include <dlfcn.h>
 #include <link.h>
@@ -70,14 +71,17 @@ inline std::string read_facts(Module& module, const std::map<uintptr_t, Kernel*>
   auto names = static_cast<const char* const*>(dlsym(module.handle, "emulator_shared_names"));
   const EmulatorFact* end = fact_bound(module.handle, "emulator_facts_end");
   for (const EmulatorFact* fact = fact_bound(module.handle, "emulator_facts_begin"); fact < end; fact++) {
-    uintptr_t code = reinterpret_cast<uintptr_t>(&fact->code) + static_cast<uintptr_t>(static_cast<intptr_t>(fact->code));
+    uintptr_t code =
+        reinterpret_cast<uintptr_t>(&fact->code) + static_cast<uintptr_t>(static_cast<intptr_t>(fact->code));
     auto after = by_code.upper_bound(code);
     Dl_info info;
     ElfW(Sym)* symbol = nullptr;
     bool found = after != by_code.begin() &&
-                 dladdr1(reinterpret_cast<void*>(std::prev(after)->first), &info, reinterpret_cast<void**>(&symbol), RTLD_DL_SYMENT) &&
+                 dladdr1(reinterpret_cast<void*>(std::prev(after)->first), &info, reinterpret_cast<void**>(&symbol),
+                         RTLD_DL_SYMENT) &&
                  symbol && code < std::prev(after)->first + symbol->st_size;
-    if (!found) return "shared memory is declared in a function that is not inlined into a kernel: " + describe(code + 1);
+    if (!found)
+      return "shared memory is declared in a function that is not inlined into a kernel: " + describe(code + 1);
     add_fact(*std::prev(after)->second, *fact, names);
   }
   return "";
@@ -93,7 +97,8 @@ inline unsigned long packed_bytes(const std::vector<SharedArray>& arrays) {
 // Loads a module from its "cubin". A message, or nothing.
 inline std::string load(Module& module, const char* image, const char* identity) {
   size_t mark = sizeof module_mark - 1;
-  if (std::strncmp(image, module_mark, mark) != 0 || image[mark] != '\n') return "this image was not made by the emulator's NVRTC";
+  if (std::strncmp(image, module_mark, mark) != 0 || image[mark] != '\n')
+    return "this image was not made by the emulator's NVRTC";
   std::string path = image + mark + 1;
   path = path.substr(0, path.find('\n'));
   module.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -1,8 +1,9 @@
 // The stand-in for libnvrtc: "compiles" CUDA C++ with the system's g++.
 //
-// The source is preprocessed behind device/device.hpp, rewritten (rewrite.hpp), followed by a table of its kernels, and compiled
-// into a shared object, which is kept in a cache by the hash of that text, the flags and the emulator's own version. The "cubin" is
-// a text that names the object; see module.hpp. With VITRUM_EMULATOR_CHECKS=0 the accesses of kernels are not checked, for speed.
+// The source is preprocessed behind device/device.hpp, rewritten (rewrite.hpp), followed by a table of its kernels, and
+// compiled into a shared object, which is kept in a cache by the hash of that text, the flags and the emulator's own
+// version. The "cubin" is a text that names the object; see module.hpp. With VITRUM_EMULATOR_CHECKS=0 the accesses of
+// kernels are not checked, for speed.
 #include <dlfcn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -28,7 +29,14 @@ namespace {
 
 using emulator::Rewriter;
 
-enum Result { success = 0, invalid_input = 3, invalid_program = 4, invalid_option = 5, compilation = 6, not_named = 10 };
+enum Result {
+  success = 0,
+  invalid_input = 3,
+  invalid_program = 4,
+  invalid_option = 5,
+  compilation = 6,
+  not_named = 10
+};
 
 struct Program {
   std::string source, name, log, image;
@@ -63,7 +71,8 @@ std::string hash(const std::string& text) {
     b = (b ^ c) * 0x100000001b3u + (b >> 29);
   }
   char digits[40];
-  snprintf(digits, sizeof digits, "%016llx%016llx", static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
+  snprintf(digits, sizeof digits, "%016llx%016llx", static_cast<unsigned long long>(a),
+           static_cast<unsigned long long>(b));
   return digits;
 }
 
@@ -104,13 +113,15 @@ struct Flags {
 bool starts_with(const std::string& text, const char* start) { return text.compare(0, std::strlen(start), start) == 0; }
 
 // The value of an option written `--name=value`, `-name=value` or `--name value`.
-bool option_value(const std::vector<std::string>& options, size_t& i, std::initializer_list<const char*> names, std::string& value) {
+bool option_value(const std::vector<std::string>& options, size_t& i, std::initializer_list<const char*> names,
+                  std::string& value) {
   for (const char* name : names) {
     if (options[i] == name && i + 1 < options.size()) {
       value = options[++i];
       return true;
     }
-    if (starts_with(options[i], name) && options[i].size() > std::strlen(name) && options[i][std::strlen(name)] == '=') {
+    if (starts_with(options[i], name) && options[i].size() > std::strlen(name) &&
+        options[i][std::strlen(name)] == '=') {
       value = options[i].substr(std::strlen(name) + 1);
       return true;
     }
@@ -120,12 +131,43 @@ bool option_value(const std::vector<std::string>& options, size_t& i, std::initi
 
 // Options that change nothing here.
 bool is_ignored(const std::string& option) {
-  static const char* const known[] = {
-      "--std", "-std", "--use_fast_math", "-use_fast_math", "--fmad", "-fmad", "--ftz", "-ftz", "--prec-div", "-prec-div", "--prec-sqrt",
-      "-prec-sqrt", "--ptxas-options", "-Xptxas", "--generate-line-info", "-lineinfo", "--device-debug", "-G", "--maxrregcount",
-      "-maxrregcount", "--extra-device-vectorization", "--default-device", "-default-device", "--restrict", "--dopt", "-dopt",
-      "--diag-suppress", "--disable-warnings", "-w", "--no-display-error-number", "--split-compile", "--minimal", "-minimal",
-      "--device-int128", "-device-int128", "--display-error-number", "--Ofast-compile"};
+  static const char* const known[] = {"--std",
+                                      "-std",
+                                      "--use_fast_math",
+                                      "-use_fast_math",
+                                      "--fmad",
+                                      "-fmad",
+                                      "--ftz",
+                                      "-ftz",
+                                      "--prec-div",
+                                      "-prec-div",
+                                      "--prec-sqrt",
+                                      "-prec-sqrt",
+                                      "--ptxas-options",
+                                      "-Xptxas",
+                                      "--generate-line-info",
+                                      "-lineinfo",
+                                      "--device-debug",
+                                      "-G",
+                                      "--maxrregcount",
+                                      "-maxrregcount",
+                                      "--extra-device-vectorization",
+                                      "--default-device",
+                                      "-default-device",
+                                      "--restrict",
+                                      "--dopt",
+                                      "-dopt",
+                                      "--diag-suppress",
+                                      "--disable-warnings",
+                                      "-w",
+                                      "--no-display-error-number",
+                                      "--split-compile",
+                                      "--minimal",
+                                      "-minimal",
+                                      "--device-int128",
+                                      "-device-int128",
+                                      "--display-error-number",
+                                      "--Ofast-compile"};
   for (const char* name : known) {
     size_t length = std::strlen(name);
     if (option.compare(0, length, name) == 0 && (option.size() == length || option[length] == '=')) return true;
@@ -144,7 +186,8 @@ bool read_options(Program& program, const std::vector<std::string>& options, Fla
     } else if (option_value(options, i, {"--define-macro"}, value)) {
       flags.preprocess += " -D" + quoted(value);
     } else if (starts_with(options[i], "-I") || starts_with(options[i], "-D") || starts_with(options[i], "-U")) {
-      flags.preprocess += " " + quoted(options[i].size() > 2 || i + 1 == options.size() ? options[i] : options[i] + options[i + 1]);
+      flags.preprocess +=
+          " " + quoted(options[i].size() > 2 || i + 1 == options.size() ? options[i] : options[i] + options[i + 1]);
       i += options[i].size() == 2;
     } else if (options[i] == "-Xptxas") {
       i++;
@@ -181,9 +224,11 @@ bool preprocess(Program& program, const Flags& flags, const Workshop& workshop, 
   write_file(workshop.path + "/source", "#line 1 \"" + program.name + "\"\n" + program.source);
   // NVRTC has no system headers: neither has the preprocessor here.
   // It runs in the folder, whose name would otherwise be in its output, and so in the hash.
-  std::string command = "cd " + quoted(workshop.path) + " && " + compiler() + " -E -x c++ -std=c++17 -nostdinc -nostdinc++ -D__CUDACC_RTC__ -D__CUDACC__ -D__CUDA_ARCH__=" +
-                        std::to_string(flags.architecture) + flags.preprocess + " -I. -include " + quoted(home() + "/device/device.hpp") + " -include " +
-                        quoted(home() + "/device/exports.hpp") + " -o text source";
+  std::string command = "cd " + quoted(workshop.path) + " && " + compiler() +
+                        " -E -x c++ -std=c++17 -nostdinc -nostdinc++ -D__CUDACC_RTC__ -D__CUDACC__ -D__CUDA_ARCH__=" +
+                        std::to_string(flags.architecture) + flags.preprocess + " -I. -include " +
+                        quoted(home() + "/device/device.hpp") + " -include " + quoted(home() + "/device/exports.hpp") +
+                        " -o text source";
   if (!run(command, program.log)) return false;
   text = read_file(workshop.path + "/text");
   return true;
@@ -218,15 +263,19 @@ std::string exports(Program& program, const Rewriter& rewriter) {
 
 std::string compile_flags() {
   std::string flags =
-      " -std=c++17 -O2 -gdwarf-4 -fPIC -fno-plt -fvisibility=hidden -fno-exceptions -fno-rtti -fno-strict-aliasing -ffp-contract=fast"
-      " -fno-math-errno -fno-trapping-math -fno-optimize-sibling-calls -fno-partial-inlining -fno-reorder-blocks-and-partition"
+      " -std=c++17 -O2 -gdwarf-4 -fPIC -fno-plt -fvisibility=hidden -fno-exceptions -fno-rtti -fno-strict-aliasing "
+      "-ffp-contract=fast"
+      " -fno-math-errno -fno-trapping-math -fno-optimize-sibling-calls -fno-partial-inlining "
+      "-fno-reorder-blocks-and-partition"
       " -fno-stack-protector -w";
 #ifdef __x86_64__
   // So that fused multiply-add is one instruction; the module's hash holds these flags.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) flags += " -mavx2 -mfma";
 #endif
   if (is_checked()) {
-    flags += " -fsanitize=thread --param tsan-instrument-func-entry-exit=0 -fsanitize=alignment,bounds,shift,integer-divide-by-zero";
+    flags +=
+        " -fsanitize=thread --param tsan-instrument-func-entry-exit=0 "
+        "-fsanitize=alignment,bounds,shift,integer-divide-by-zero";
   }
   return flags;
 }
@@ -234,8 +283,11 @@ std::string compile_flags() {
 bool compile(Program& program, const std::string& text, const Workshop& workshop, const std::string& object) {
   write_file(workshop.path + "/kernel.ii", text);
   std::string enter = "cd " + quoted(workshop.path) + " && " + compiler();
-  bool done = run(enter + compile_flags() + " -fdebug-prefix-map=" + quoted(workshop.path) + "=. -c kernel.ii -o kernel.o", program.log) &&
-              run(enter + " -shared -Wl,-Bsymbolic kernel.o -o kernel.so -L" + quoted(home()) + " -l:libcuda.so.1 -lm", program.log);
+  bool done =
+      run(enter + compile_flags() + " -fdebug-prefix-map=" + quoted(workshop.path) + "=. -c kernel.ii -o kernel.o",
+          program.log) &&
+      run(enter + " -shared -Wl,-Bsymbolic kernel.o -o kernel.so -L" + quoted(home()) + " -l:libcuda.so.1 -lm",
+          program.log);
   return done && rename((workshop.path + "/kernel.so").c_str(), object.c_str()) == 0;
 }
 
@@ -252,7 +304,7 @@ Result build(Program& program, const std::vector<std::string>& options) {
   try {
     text = rewriter.run();
   } catch (const std::runtime_error& problem) {
-    program.log = program.name + ": error: " + problem.what() + "\n";
+    program.log = rewriter.place() + ": error: " + problem.what() + "\n";
     return compilation;
   }
   text += exports(program, rewriter);
@@ -264,8 +316,8 @@ Result build(Program& program, const std::vector<std::string>& options) {
 
 }  // namespace
 
-// 13, and a minor number that changes with the emulator, so that a cache of compiled kernels keyed by NVRTC's version neither mixes
-// the emulator's with a real NVRTC's, nor those of two emulators.
+// 13, and a minor number that changes with the emulator, so that a cache of compiled kernels keyed by NVRTC's version
+// neither mixes the emulator's with a real NVRTC's, nor those of two emulators.
 NVRTC_API int nvrtcVersion(int* major, int* minor) {
   *major = 13;
   *minor = 1000 + static_cast<int>(std::strtoul(hash(EMULATOR_IDENTITY).substr(0, 7).c_str(), nullptr, 16) % 9000);
@@ -294,8 +346,8 @@ NVRTC_API int nvrtcGetSupportedArchs(int* architectures) {
   return success;
 }
 
-NVRTC_API int nvrtcCreateProgram(Program** program, const char* source, const char* name, int count, const char* const* headers,
-                                 const char* const* names) {
+NVRTC_API int nvrtcCreateProgram(Program** program, const char* source, const char* name, int count,
+                                 const char* const* headers, const char* const* names) {
   if (!program || !source || count < 0) return invalid_input;
   *program = new Program;
   (*program)->source = source;

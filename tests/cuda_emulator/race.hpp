@@ -1,14 +1,17 @@
 // The race detector of shared memory.
 //
-// Cells remember who wrote a word of the arena last and which two threads read it since, with the line and the time of the accessing
-// warp. A word that has been used in parts has a cell for each of its bytes instead, until it is next written as a whole.
+// Cells remember who wrote a word of the arena last and which two threads read it since, with the line and the time of
+// the accessing warp. A word that has been used in parts has a cell for each of its bytes instead, until it is next
+// written as a whole.
 //
-// Time: each warp counts its synchronisations. `Warp::seen[w]` says up to which time of warp w the accesses of w are ordered
-// before what this warp does now: a barrier among warps joins their `seen` (element-wise maximum), __syncwarp moves a warp's own
-// entry. Two accesses to a byte, one of them a write, by different threads, the earlier not ordered before the later: that is a
-// race, in whatever order the fibers happened to run. Lanes that __syncwarp names are not told from its warp's other lanes.
+// Time: each warp counts its synchronisations. `Warp::seen[w]` says up to which time of warp w the accesses of w are
+// ordered before what this warp does now: a barrier among warps joins their `seen` (element-wise maximum), __syncwarp
+// moves a warp's own entry. Two accesses to a byte, one of them a write, by different threads, the earlier not ordered
+// before the later: that is a race, in whatever order the fibers happened to run. Lanes that __syncwarp names are not
+// told from its warp's other lanes.
 //
-// Times go on rising from block to block, so a cell with a time before the block's first means "not written by this block".
+// Times go on rising from block to block, so a cell with a time before the block's first means "not written by this
+// block".
 #pragma once
 #include "shared.hpp"
 
@@ -23,7 +26,8 @@ constexpr Stamp in_flight = latest_time;  // the time of a byte that a cp.async 
 inline unsigned time_of(Stamp stamp) { return stamp >> 11; }
 inline unsigned thread_of(Stamp stamp) { return stamp & 1023; }
 
-// A plain write forgets the readers before it: whoever is ordered after it is ordered after them, and who is not is caught by it.
+// A plain write forgets the readers before it: whoever is ordered after it is ordered after them, and who is not is
+// caught by it.
 struct Cell {
   Stamp writer, reader, other;  // `other` is the latest reader that is not `reader`
   uint32_t writer_code, reader_code, other_code;
@@ -77,13 +81,13 @@ inline const char* verb(Access access) {
   uintptr_t before = code_base + earlier_code;
   if (time_of(earlier) == in_flight) {
     fail(launch_failed,
-         format("shared memory used before its cp.async has landed: %s, %s by %s", place_in_arena(at).c_str(), verb(access),
-                name_of(thread).c_str()),
+         format("shared memory used before its cp.async has landed: %s, %s by %s", place_in_arena(at).c_str(),
+                verb(access), name_of(thread).c_str()),
          {{verb(access), code}, {"cp.async by " + name_of(other), before}});
   }
   fail(launch_failed,
-       format("race on shared memory: %s, %s by %s is not ordered after the %s by %s", place_in_arena(at).c_str(), verb(access),
-              name_of(thread).c_str(), earlier_verb, name_of(other).c_str()),
+       format("race on shared memory: %s, %s by %s is not ordered after the %s by %s", place_in_arena(at).c_str(),
+              verb(access), name_of(thread).c_str(), earlier_verb, name_of(other).c_str()),
        {{verb(access), code}, {std::string("earlier ") + earlier_verb, before}});
 }
 
@@ -132,7 +136,8 @@ inline void unite(unsigned offset, unsigned bytes) {
 
 [[noreturn]] inline void fail_of_unwritten(const Thread& thread, unsigned at, Access access, uintptr_t code) {
   fail(launch_failed,
-       format("uninitialised shared memory: %s, %s by %s, not written by this block before (never, or a barrier is missing)",
+       format("uninitialised shared memory: %s, %s by %s, not written by this block before (never, or a barrier is "
+              "missing)",
               place_in_arena(at).c_str(), verb(access), name_of(thread).c_str()),
        {{verb(access), code}});
 }
@@ -159,7 +164,8 @@ inline void shared_read(const Thread& thread, unsigned offset, unsigned bytes, u
 }
 
 // A write, or an atomic operation; `time` is in_flight for a cp.async that has been issued.
-inline void shared_write(const Thread& thread, unsigned offset, unsigned bytes, uintptr_t code, Access access, unsigned time) {
+inline void shared_write(const Thread& thread, unsigned offset, unsigned bytes, uintptr_t code, Access access,
+                         unsigned time) {
   check_place(thread, offset, bytes, access, code);
   if (!is_checked) return;
   const Warp& warp = block.warps[thread.warp];
@@ -172,7 +178,8 @@ inline void shared_write(const Thread& thread, unsigned offset, unsigned bytes, 
     if (!both_atomic && !ordered(cell.writer, warp, thread)) {
       fail_of_race(thread, at, access, code, cell.writer, "write", cell.writer_code);
     }
-    if (!ordered(cell.reader, warp, thread)) fail_of_race(thread, at, access, code, cell.reader, "read", cell.reader_code);
+    if (!ordered(cell.reader, warp, thread))
+      fail_of_race(thread, at, access, code, cell.reader, "read", cell.reader_code);
     if (!ordered(cell.other, warp, thread)) fail_of_race(thread, at, access, code, cell.other, "read", cell.other_code);
     cell.writer = stamp;
     cell.writer_code = short_code;

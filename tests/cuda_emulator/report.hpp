@@ -12,10 +12,27 @@ namespace emulator {
 
 // The driver API's numbers of the errors that the emulator gives.
 enum Status {
-  success = 0, invalid_value = 1, out_of_memory = 2, not_initialized = 3, invalid_device = 101, invalid_image = 200,
-  invalid_context = 201, invalid_source = 300, file_not_found = 301, invalid_handle = 400, not_found = 500, not_ready = 600,
-  illegal_address = 700, launch_out_of_resources = 701, misaligned_address = 716, launch_failed = 719, not_supported = 801,
-  capture_unsupported = 900, capture_invalidated = 901, capture_unmatched = 903, capture_implicit = 906
+  success = 0,
+  invalid_value = 1,
+  out_of_memory = 2,
+  not_initialized = 3,
+  invalid_device = 101,
+  invalid_image = 200,
+  invalid_context = 201,
+  invalid_source = 300,
+  file_not_found = 301,
+  invalid_handle = 400,
+  not_found = 500,
+  not_ready = 600,
+  illegal_address = 700,
+  launch_out_of_resources = 701,
+  misaligned_address = 716,
+  launch_failed = 719,
+  not_supported = 801,
+  capture_unsupported = 900,
+  capture_invalidated = 901,
+  capture_unmatched = 903,
+  capture_implicit = 906
 };
 
 // A place in a kernel, with what happened there.
@@ -41,14 +58,19 @@ inline std::string format(const char* pattern, ...) {
   return text;
 }
 
-// Findings so far in this process; exit_code in driver.hpp turns them into the exit status.
+// Findings so far in this process; at_exit in state.hpp turns them into the exit status.
 inline int findings = 0;
 
-inline void say(const std::string& text) {
-  findings++;
+// Says something that a correct program may meet too: a cached kernel that has become stale.
+inline void note(const std::string& text) {
   std::fflush(stdout);
   std::fprintf(stderr, "cuda emulator: %s\n", text.c_str());
   std::fflush(stderr);
+}
+
+inline void say(const std::string& text) {
+  findings++;
+  note(text);
 }
 
 // The shared objects of kernels, to find which one holds an address.
@@ -66,8 +88,8 @@ inline const Object* object_of(uintptr_t address) {
   return nullptr;
 }
 
-// The source lines of a return address, innermost first: the call, then what it was inlined into. The emulator's own headers are
-// left out. binutils' addr2line, which the compiler needs anyway, reads them from the debug information.
+// The source lines of a return address, innermost first: the call, then what it was inlined into. The emulator's own
+// headers are left out. binutils' addr2line, which the compiler needs anyway, reads them from the debug information.
 inline const std::vector<std::string>& source_lines(uintptr_t code) {
   static std::map<uintptr_t, std::vector<std::string>> known;
   auto [entry, fresh] = known.try_emplace(code);

@@ -1,13 +1,16 @@
 // Turns preprocessed CUDA C++ into C++ that the system's compiler takes.
 //
-// Three things are not C++: `__global__`, `__launch_bounds__(n)` and `__shared__`. The source is preprocessed first, so that there
-// are no macros, comments or includes left, cut into tokens, and only those are replaced. Lines stay where they are.
+// Three things are not C++: `__global__`, `__launch_bounds__(n)` and `__shared__`. The source is preprocessed first, so
+// that there are no macros, comments or includes left, cut into tokens, and only those are replaced. Lines stay where
+// they are.
 //
-//   __global__ void __launch_bounds__(n) k(int x) {       __attribute__((...)) void k(int x) { emulator::launch_bound<n>();
-//   __shared__ __align__(16) T a[2][3], b;                auto& a = emulator::shared_array<0, T[2][3], 16>(); auto& b = ...
-//   extern __shared__ T a[];                              auto* a = emulator::dynamic_array<T>();
+//   __global__ void __launch_bounds__(n) k(int x) {       __attribute__((...)) void k(int x) {
+//   emulator::launch_bound<n>();
+//   __shared__ __align__(16) T a[2][3], b;                auto& a = emulator::shared_array<0, T[2][3], 16>(); auto& b =
+//   ... extern __shared__ T a[];                              auto* a = emulator::dynamic_array<T>();
 #pragma once
 #include <cctype>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -36,6 +39,16 @@ class Rewriter {
     return out;
   }
 
+  // "file:line" of where the rewriter is, from the preprocessor's line marks.
+  std::string place() const {
+    size_t mark = out.rfind("\n# ");
+    if (mark == std::string::npos) return "source";
+    size_t begin = out.find('"', mark), end = out.find('"', begin + 1), next = out.find('\n', mark + 1);
+    long line = std::atol(out.c_str() + mark + 3);
+    for (size_t i = next + 1; next != std::string::npos && i < out.size(); i++) line += out[i] == '\n';
+    return out.substr(begin + 1, end - begin - 1) + ":" + std::to_string(line);
+  }
+
   std::vector<std::string> plain_kernels;  // extern "C", found by their own name
   std::vector<std::string> shared_names;   // by number
 
@@ -55,7 +68,9 @@ class Rewriter {
         i++;
       } else if (is_word(c)) {
         // A quote between digits separates thousands.
-        while (i < text.size() && (is_word(text[i]) || (text[i] == '\'' && std::isdigit(static_cast<unsigned char>(c))))) i++;
+        while (i < text.size() &&
+               (is_word(text[i]) || (text[i] == '\'' && std::isdigit(static_cast<unsigned char>(c)))))
+          i++;
       } else if (std::isspace(static_cast<unsigned char>(c))) {
         while (i < text.size() && std::isspace(static_cast<unsigned char>(text[i]))) i++;
       } else {
@@ -107,7 +122,8 @@ class Rewriter {
     if (end == std::string::npos || begin == std::string::npos) return false;
     std::string between = out.substr(begin, end + 1 - begin);
     return between.find(';') == std::string::npos && between.find('}') == std::string::npos &&
-           between.compare(0, 6, "extern") == 0 && between.size() >= 3 && between.compare(between.size() - 3, 3, "\"C\"") == 0;
+           between.compare(0, 6, "extern") == 0 && between.size() >= 3 &&
+           between.compare(between.size() - 3, 3, "\"C\"") == 0;
   }
 
   void kernel() {
@@ -145,12 +161,12 @@ class Rewriter {
     int angles = 0;
     while (angles || (tokens[end] != "[" && tokens[end] != "," && tokens[end] != ";" && tokens[end] != "=")) {
       angles += tokens[end] == "<" ? 1 : tokens[end] == ">" ? -1 : 0;
+      if (tokens[end] == "{") throw std::runtime_error("__shared__: define the type first, then declare the variable");
       end = tokens[end] == "(" ? close(end) : end + 1;
       if (end >= tokens.size()) throw std::runtime_error("a declaration with __shared__ has no end");
     }
     size_t name = end;
-    while (is_space(--name)) {
-    }
+    while (is_space(--name)) {}
     for (size_t i = at; i < name; i++) {
       bool attribute = tokens[i] == "__align__" || tokens[i] == "alignas" || tokens[i] == "__attribute__";
       if (!attribute) {
@@ -159,7 +175,8 @@ class Rewriter {
       }
       size_t open = skip(i + 1), behind = close(open);
       align = text(open, behind);
-      if (size_t aligned = align.find("aligned"); aligned != std::string::npos) align = align.substr(aligned + 7, align.size() - aligned - 9);
+      if (size_t aligned = align.find("aligned"); aligned != std::string::npos)
+        align = align.substr(aligned + 7, align.size() - aligned - 9);
       i = behind - 1;
     }
     declare(dynamic, type, align, name);
@@ -176,8 +193,8 @@ class Rewriter {
       if (dynamic) {
         out += "auto* " + tokens[name] + " = emulator::dynamic_array<" + type + comma_align + ">();";
       } else {
-        out += "auto& " + tokens[name] + " = emulator::shared_array<" + std::to_string(shared_names.size()) + ", " + type +
-               text(dims, end) + comma_align + ">();";
+        out += "auto& " + tokens[name] + " = emulator::shared_array<" + std::to_string(shared_names.size()) + ", " +
+               type + text(dims, end) + comma_align + ">();";
         shared_names.push_back(tokens[name]);
       }
       at = end + 1;

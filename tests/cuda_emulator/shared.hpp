@@ -1,5 +1,5 @@
-// Shared memory: one arena holds a launch's shared arrays, each at exactly the alignment that it declares and no more, with bytes
-// between them that belong to none. race.hpp watches who uses them when.
+// Shared memory: one arena holds a launch's shared arrays, each at exactly the alignment that it declares and no more,
+// with bytes between them that belong to none. race.hpp watches who uses them when.
 #pragma once
 #include "block.hpp"
 
@@ -26,8 +26,8 @@ inline bool in_arena(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) - reinterpret_cast<uintptr_t>(arena) < arena_bytes;
 }
 
-// Places the arrays of a launch. An array lies at an odd multiple of its alignment, so that a wider access than it promises is seen.
-// False where they don't fit.
+// Places the arrays of a launch. An array lies at an odd multiple of its alignment, so that a wider access than it
+// promises is seen. False where they don't fit.
 inline bool lay_out(std::vector<SharedArray> wanted) {
   std::memset(owner, 0, arena_used);
   arrays = std::move(wanted);
@@ -48,7 +48,8 @@ inline bool lay_out(std::vector<SharedArray> wanted) {
 inline std::string place_in_arena(unsigned offset) {
   for (const SharedArray& array : arrays) {
     if (offset >= array.offset && offset < array.offset + array.bytes) {
-      return format("%s + %lu bytes (of %lu)", array.name.c_str(), offset - static_cast<unsigned long>(array.offset), array.bytes);
+      return format("%s + %lu bytes (of %lu)", array.name.c_str(), offset - static_cast<unsigned long>(array.offset),
+                    array.bytes);
     }
   }
   for (const SharedArray& array : arrays) {

@@ -1,7 +1,8 @@
-// What the stand-in for libcuda remembers: contexts, streams, captures, and the first fault, which sticks to its context.
+// What the stand-in for libcuda remembers: contexts, streams, captures, and the first fault, which sticks to its
+// context.
 //
-// Everything runs at once, on the calling thread, in the order of the calls; one call at a time holds the lock. As on a device, a
-// launch that fails reports success, and every later call that needs the context gives the error.
+// Everything runs at once, on the calling thread, in the order of the calls; one call at a time holds the lock. As on a
+// device, a launch that fails reports success, and every later call that needs the context gives the error.
 #pragma once
 #include <unistd.h>
 
@@ -100,7 +101,8 @@ inline void report_leaks(const char* when) {
 inline void at_exit() {
   report_leaks("at exit");
   if (setting_is("VITRUM_EMULATOR_TRACE", "1")) {
-    for (const auto& [name, count] : state().calls) std::fprintf(stderr, "cuda emulator: %s: %u calls\n", name.c_str(), count);
+    for (const auto& [name, count] : state().calls)
+      std::fprintf(stderr, "cuda emulator: %s: %u calls\n", name.c_str(), count);
   }
   if (!findings || setting_is("VITRUM_EMULATOR_FINDINGS", "report")) return;
   std::fprintf(stderr, "cuda emulator: %d findings, so the exit status is 99\n", findings);

@@ -1,8 +1,10 @@
-// Tensor cores of Ampere: ldmatrix and mma.sync, with the fragment layouts of the PTX manual ("Matrix Fragments for mma.m16n8k16",
-// "... mma.m16n8k8", "ldmatrix"). In all of them lane l = 4 g + t holds rows or columns g (and g + 8) and pairs that start at 2 t.
+// Tensor cores of Ampere: ldmatrix and mma.sync, with the fragment layouts of the PTX manual ("Matrix Fragments for
+// mma.m16n8k16",
+// "... mma.m16n8k8", "ldmatrix"). In all of them lane l = 4 g + t holds rows or columns g (and g + 8) and pairs that
+// start at 2 t.
 //
-// Products are exact and sums are rounded to float32 one after another in the order of k; hardware adds several at once and
-// truncates, so the last bits differ.
+// Products are exact and sums are rounded to float32 one after another in the order of k; hardware adds several at once
+// and truncates, so the last bits differ.
 #pragma once
 #include "async_copy.hpp"
 
@@ -18,7 +20,8 @@ void load_matrix(unsigned* out, const void* row, int count, bool transposed) {
   uintptr_t code = EMULATOR_CALLER;
   // Lanes 8 m to 8 m + 7 name the rows of matrix m.
   if (current->lane < 8u * static_cast<unsigned>(count)) {
-    if (!in_arena(row)) fail(illegal_address, "ldmatrix of memory that is not shared, by " + name_of(*current), {{"ldmatrix", code}});
+    if (!in_arena(row))
+      fail(illegal_address, "ldmatrix of memory that is not shared, by " + name_of(*current), {{"ldmatrix", code}});
     check_alignment(reinterpret_cast<uintptr_t>(row), 16, "ldmatrix row", code);
     shared_read(*current, arena_offset(row), 16, code);
   }
@@ -75,7 +78,8 @@ inline void gather_16(Product kind, ProductLane** lanes, Operands& out) {
   for (int lane = 0; lane < lanes_per_warp; lane++) {
     int g = lane / 4, t = lane % 4;
     for (int i = 0; i < 4; i++) {
-      for (int j = 0; j < 2; j++) out.a[g + 8 * (i % 2)][2 * t + 8 * (i / 2) + j] = from_pair(kind, lanes[lane]->a[i], j);
+      for (int j = 0; j < 2; j++)
+        out.a[g + 8 * (i % 2)][2 * t + 8 * (i / 2) + j] = from_pair(kind, lanes[lane]->a[i], j);
     }
     for (int i = 0; i < 2; i++) {
       for (int j = 0; j < 2; j++) out.b[2 * t + 8 * i + j][g] = from_pair(kind, lanes[lane]->b[i], j);
@@ -83,7 +87,8 @@ inline void gather_16(Product kind, ProductLane** lanes, Operands& out) {
   }
 }
 
-// m16n8k8 with tf32 operands: register i of `a` holds row g + 8 (i % 2), column t + 4 (i / 2). The low 13 bits are not read.
+// m16n8k8 with tf32 operands: register i of `a` holds row g + 8 (i % 2), column t + 4 (i / 2). The low 13 bits are not
+// read.
 inline void gather_8(ProductLane** lanes, Operands& out) {
   for (int lane = 0; lane < lanes_per_warp; lane++) {
     int g = lane / 4, t = lane % 4;

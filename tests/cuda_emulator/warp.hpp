@@ -1,7 +1,8 @@
 // Warp functions: shuffles, votes, reductions, __syncwarp, and the frame that ldmatrix and mma.sync use too.
 //
-// Each lane of the mask leaves its operands where the others find them and waits; the last to come does the work for all. All lanes
-// that the mask names must come, to the same call in the source, with the same mask; shuffles and votes order no memory.
+// Each lane of the mask leaves its operands where the others find them and waits; the last to come does the work for
+// all. All lanes that the mask names must come, to the same call in the source, with the same mask; shuffles and votes
+// order no memory.
 #pragma once
 #include "barrier.hpp"
 
@@ -12,22 +13,26 @@ inline std::string lanes_of(unsigned mask) { return format("0x%08x", mask); }
 inline void check_call(const Thread& self, const Warp& warp, const Call& call) {
   if (!(call.mask >> self.lane & 1)) {
     fail(launch_failed,
-         format("%s: the mask %s does not name the calling %s", call.name, lanes_of(call.mask).c_str(), name_of(self).c_str()),
+         format("%s: the mask %s does not name the calling %s", call.name, lanes_of(call.mask).c_str(),
+                name_of(self).c_str()),
          {{call.name, call.code}});
   }
   if (call.mask & ~warp.live) {
     fail(launch_failed,
-         format("%s by %s: the mask %s names lanes %s, which have exited or don't exist", call.name, name_of(self).c_str(),
-                lanes_of(call.mask).c_str(), lanes_of(call.mask & ~warp.live).c_str()),
+         format("%s by %s: the mask %s names lanes %s, which have exited or don't exist", call.name,
+                name_of(self).c_str(), lanes_of(call.mask).c_str(), lanes_of(call.mask & ~warp.live).c_str()),
          {{call.name, call.code}});
   }
   unsigned before = warp.in_call & call.mask;
   if (!before) return;
   const Thread& other = block.threads[self.warp * lanes_per_warp + static_cast<unsigned>(__builtin_ctz(before))];
-  if (other.call.mask == call.mask && std::strcmp(other.call.name, call.name) == 0 && same_call(other.call.code, call.code)) return;
+  if (other.call.mask == call.mask && std::strcmp(other.call.name, call.name) == 0 &&
+      same_call(other.call.code, call.code))
+    return;
   fail(launch_failed,
-       format("divergent warp: %s is at %s with mask %s, while %s waits at %s with mask %s", name_of(self).c_str(), call.name,
-              lanes_of(call.mask).c_str(), name_of(other).c_str(), other.call.name, lanes_of(other.call.mask).c_str()),
+       format("divergent warp: %s is at %s with mask %s, while %s waits at %s with mask %s", name_of(self).c_str(),
+              call.name, lanes_of(call.mask).c_str(), name_of(other).c_str(), other.call.name,
+              lanes_of(other.call.mask).c_str()),
        {{call.name, call.code}, {other.call.name, other.call.code}});
 }
 
@@ -42,7 +47,8 @@ inline void together(const char* name, uintptr_t code, unsigned mask, Operands& 
   if ((warp.in_call & mask) != mask) return wait();
   Operands* lanes[lanes_per_warp] = {};
   for (unsigned lane = 0; lane < lanes_per_warp; lane++) {
-    if (mask >> lane & 1) lanes[lane] = static_cast<Operands*>(block.threads[self.warp * lanes_per_warp + lane].call.operands);
+    if (mask >> lane & 1)
+      lanes[lane] = static_cast<Operands*>(block.threads[self.warp * lanes_per_warp + lane].call.operands);
   }
   work(lanes);
   warp.in_call &= ~mask;
@@ -66,9 +72,7 @@ inline int shuffle_source(Shuffle kind, int lane, int argument, int width) {
     case Shuffle::index: return first + (argument & (width - 1));
     case Shuffle::up: source = lane - argument; break;
     case Shuffle::down: source = lane + argument; break;
-    case Shuffle::exclusive_or:
-      source = lane ^ argument;
-      return source < first + width ? source : lane;
+    case Shuffle::exclusive_or: source = lane ^ argument; return source < first + width ? source : lane;
   }
   return source >= first && source < first + width ? source : lane;
 }
@@ -87,8 +91,8 @@ unsigned long long shuffle(Shuffle kind, unsigned mask, unsigned long long bits,
       int source = shuffle_source(kind, lane, lanes[lane]->argument, lanes[lane]->width) & 31;
       if (!lanes[source]) {
         fail(launch_failed,
-             format("%s: lane %d of warp %u reads lane %d, which the mask %s does not name", name, lane, current->warp, source,
-                    lanes_of(mask).c_str()),
+             format("%s: lane %d of warp %u reads lane %d, which the mask %s does not name", name, lane, current->warp,
+                    source, lanes_of(mask).c_str()),
              {{name, code}});
       }
       lanes[lane]->out = lanes[source]->in;

@@ -1,11 +1,11 @@
 // All inline PTX of the project, as functions. Kernels hold none of their own.
 //
-// Each function has two halves: PTX for the device, and a call of the emulator (tests/cuda_emulator), which compiles kernels as C++
-// and defines VITRUM_EMULATOR. So a kernel's text is the same on both. What sm_90 adds (mbarrier, TMA, wgmma) goes to ptx90.cuh
-// beside this file when the first kernel needs it.
+// Each function has two halves: PTX for the device, and a call of the emulator (tests/cuda_emulator), which compiles
+// kernels as C++ and defines VITRUM_EMULATOR. So a kernel's text is the same on both. What sm_90 adds (mbarrier, TMA,
+// wgmma) goes to ptx90.cuh beside this file when the first kernel needs it.
 //
-// Header-free: NVRTC has none to offer. 16-bit floats travel as bits: `unsigned short`, or two in an `unsigned`, the lower index in
-// the low half. Layouts of fragments are the PTX manual's; lane l = 4 g + t.
+// Header-free: NVRTC has none to offer. 16-bit floats travel as bits: `unsigned short`, or two in an `unsigned`, the
+// lower index in the low half. Layouts of fragments are the PTX manual's; lane l = 4 g + t.
 #pragma once
 
 // An address in shared memory as PTX wants it: 32 bits.
@@ -14,8 +14,8 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
 }
 
 // ---- Copies from global to shared memory (sm_80) ----
-// A thread issues copies, closes a group with commit, and waits until at most `groups` of its newest groups are under way. The data
-// are then its own; other threads need a barrier as well. Both addresses are multiples of the size.
+// A thread issues copies, closes a group with commit, and waits until at most `groups` of its newest groups are under
+// way. The data are then its own; other threads need a barrier as well. Both addresses are multiples of the size.
 
 // 16 bytes, through L2 only.
 __device__ __forceinline__ void copy_async_16(void* shared, const void* global) {
@@ -32,7 +32,8 @@ __device__ __forceinline__ void copy_async_16_or_zero(void* shared, const void* 
 #ifdef VITRUM_EMULATOR
   emulator::copy_async(shared, global, 16, bytes);
 #else
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
+               : "memory");
 #endif
 }
 
@@ -51,7 +52,8 @@ __device__ __forceinline__ void copy_async_4_or_zero(void* shared, const void* g
 #ifdef VITRUM_EMULATOR
   emulator::copy_async(shared, global, 4, bytes);
 #else
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
+               : "memory");
 #endif
 }
 
@@ -82,8 +84,8 @@ __device__ __forceinline__ void copy_async_wait_all() {
 }
 
 // ---- Matrices of 8 x 8 halfwords from shared memory to registers (sm_75) ----
-// Lanes 8 m to 8 m + 7 give the addresses of the rows of matrix m, 16 bytes each. Lane l receives elements (g, 2 t) and (g, 2 t + 1)
-// of each matrix; transposed, (2 t, g) and (2 t + 1, g). All lanes of the warp call.
+// Lanes 8 m to 8 m + 7 give the addresses of the rows of matrix m, 16 bytes each. Lane l receives elements (g, 2 t) and
+// (g, 2 t + 1) of each matrix; transposed, (2 t, g) and (2 t + 1, g). All lanes of the warp call.
 
 #ifdef VITRUM_EMULATOR
 #define VITRUM_LOAD_MATRIX(count, transposed, ...) emulator::load_matrix(out, row, count, transposed)
@@ -92,27 +94,40 @@ __device__ __forceinline__ void copy_async_wait_all() {
 #endif
 
 __device__ __forceinline__ void load_matrix_x1(unsigned (&out)[1], const void* row) {
-  VITRUM_LOAD_MATRIX(1, false, "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];" : "=r"(out[0]) : "r"(shared_address(row)) : "memory");
+  VITRUM_LOAD_MATRIX(1, false, "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
+                     : "=r"(out[0])
+                     : "r"(shared_address(row))
+                     : "memory");
 }
 __device__ __forceinline__ void load_matrix_x2(unsigned (&out)[2], const void* row) {
   VITRUM_LOAD_MATRIX(2, false, "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(out[0]), "=r"(out[1]) : "r"(shared_address(row)) : "memory");
+                     : "=r"(out[0]), "=r"(out[1])
+                     : "r"(shared_address(row))
+                     : "memory");
 }
 __device__ __forceinline__ void load_matrix_x4(unsigned (&out)[4], const void* row) {
   VITRUM_LOAD_MATRIX(4, false, "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]) : "r"(shared_address(row)) : "memory");
+                     : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                     : "r"(shared_address(row))
+                     : "memory");
 }
 __device__ __forceinline__ void load_matrix_x1_transposed(unsigned (&out)[1], const void* row) {
   VITRUM_LOAD_MATRIX(1, true, "ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%0}, [%1];"
-                     : "=r"(out[0]) : "r"(shared_address(row)) : "memory");
+                     : "=r"(out[0])
+                     : "r"(shared_address(row))
+                     : "memory");
 }
 __device__ __forceinline__ void load_matrix_x2_transposed(unsigned (&out)[2], const void* row) {
   VITRUM_LOAD_MATRIX(2, true, "ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(out[0]), "=r"(out[1]) : "r"(shared_address(row)) : "memory");
+                     : "=r"(out[0]), "=r"(out[1])
+                     : "r"(shared_address(row))
+                     : "memory");
 }
 __device__ __forceinline__ void load_matrix_x4_transposed(unsigned (&out)[4], const void* row) {
   VITRUM_LOAD_MATRIX(4, true, "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]) : "r"(shared_address(row)) : "memory");
+                     : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                     : "r"(shared_address(row))
+                     : "memory");
 }
 #undef VITRUM_LOAD_MATRIX
 
@@ -123,9 +138,9 @@ __device__ __forceinline__ void load_matrix_x4_transposed(unsigned (&out)[4], co
 #ifdef VITRUM_EMULATOR
 #define VITRUM_MULTIPLY(kind, instruction) emulator::multiply_matrix(emulator::Product::kind, d, a, b, d)
 #else
-#define VITRUM_MULTIPLY(kind, instruction)                                                                 \
-  asm volatile(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"               \
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                             \
+#define VITRUM_MULTIPLY(kind, instruction) \
+  asm volatile(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
 #endif
 
@@ -265,7 +280,8 @@ __device__ __forceinline__ float rsqrt_approx(float x) {
 }
 
 // ---- Named barriers ----
-// Numbers 1 to 15 (0 is __syncthreads). `threads` is a multiple of 32 and counts those who sync and those who only arrive.
+// Numbers 1 to 15 (0 is __syncthreads). `threads` is a multiple of 32 and counts those who sync and those who only
+// arrive.
 
 __device__ __forceinline__ void barrier_sync(int number, int threads) {
 #ifdef VITRUM_EMULATOR

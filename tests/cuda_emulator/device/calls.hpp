@@ -1,8 +1,9 @@
-// What a compiled kernel calls in the emulator's runtime: the border between a module (kernels compiled by nvrtc.cpp) and
-// libcuda.so.1 (runtime.cpp). Both sides include this file. It includes nothing, so that a kernel compiles quickly and sees no
-// name that NVRTC would not give it.
+// What a compiled kernel calls in the emulator's runtime: the border between a module (kernels compiled by nvrtc.cpp)
+// and libcuda.so.1 (driver.cpp). Both sides include this file. It includes nothing, so that a kernel compiles quickly
+// and sees no name that NVRTC would not give it.
 //
-// Functions marked [[gnu::const]] give one answer for the whole life of a CUDA thread, so the compiler may call them once.
+// Functions marked [[gnu::const]] give one answer for the whole life of a CUDA thread, so the compiler may call them
+// once.
 #pragma once
 
 #pragma GCC visibility push(default)
@@ -11,10 +12,18 @@ namespace emulator {
 
 // Coordinates of the calling thread, in the order of `Coordinate`.
 enum Coordinate {
-  thread_x, thread_y, thread_z,
-  block_x, block_y, block_z,
-  block_dim_x, block_dim_y, block_dim_z,
-  grid_dim_x, grid_dim_y, grid_dim_z
+  thread_x,
+  thread_y,
+  thread_z,
+  block_x,
+  block_y,
+  block_z,
+  block_dim_x,
+  block_dim_y,
+  block_dim_z,
+  grid_dim_x,
+  grid_dim_y,
+  grid_dim_z
 };
 [[gnu::const]] unsigned coordinate(Coordinate which);
 
@@ -41,8 +50,18 @@ enum class Reduce { add, min_signed, max_signed, min_unsigned, max_unsigned, bit
 unsigned reduce(Reduce kind, unsigned mask, unsigned value);
 
 enum class Atomic {
-  add, add_float, add_double, exchange, compare_and_swap, bit_and, bit_or, bit_xor,
-  min_signed, max_signed, min_unsigned, max_unsigned
+  add,
+  add_float,
+  add_double,
+  exchange,
+  compare_and_swap,
+  bit_and,
+  bit_or,
+  bit_xor,
+  min_signed,
+  max_signed,
+  min_unsigned,
+  max_unsigned
 };
 // One atomic operation on 4 or 8 bytes; returns the old bits. `compare` is read by compare_and_swap only.
 unsigned long long atomic(Atomic kind, void* pointer, int bytes, unsigned long long bits, unsigned long long compare);
@@ -53,7 +72,8 @@ void load_matrix(unsigned* out, const void* row, int count, bool transposed);
 enum class Product { bf16_m16n8k16, f16_m16n8k16, tf32_m16n8k8 };
 void multiply_matrix(Product kind, float* d, const unsigned* a, const unsigned* b, const float* c);
 
-// cp.async: copies `source_bytes` of `bytes` (4, 8 or 16) and fills the rest with zeros; lands when its group is waited for.
+// cp.async: copies `source_bytes` of `bytes` (4, 8 or 16) and fills the rest with zeros; lands when its group is waited
+// for.
 void copy_async(void* shared, const void* global, int bytes, int source_bytes);
 void copy_commit();
 // cp.async.wait_group: all but the last `groups` groups have landed. -1 is cp.async.wait_all.

@@ -1,6 +1,6 @@
-// What a kernel sees when it is compiled as ordinary C++: CUDA's keywords, built-in variables, vector types, warp functions and
-// atomics. nvrtc.cpp puts this in front of every source, then rewrites __global__ and __shared__ (see rewrite.hpp).
-// It includes no system header, as NVRTC has none.
+// What a kernel sees when it is compiled as ordinary C++: CUDA's keywords, built-in variables, vector types, warp
+// functions and atomics. nvrtc.cpp puts this in front of every source, then rewrites __global__ and __shared__ (see
+// rewrite.hpp). It includes no system header, as NVRTC has none.
 #pragma once
 #include "calls.hpp"
 #include "facts.hpp"
@@ -21,7 +21,9 @@ typedef __PTRDIFF_TYPE__ ptrdiff_t;
 #define EMULATOR_INLINE static inline __attribute__((always_inline))
 
 // Built-in variables.
-struct uint3 { unsigned x, y, z; };
+struct uint3 {
+  unsigned x, y, z;
+};
 struct dim3 {
   unsigned x, y, z;
   constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
@@ -44,8 +46,12 @@ struct dim3 {
   EMULATOR_INLINE name##2 make_##name##2(type x, type y) { return {x, y}; } \
   EMULATOR_INLINE name##3 make_##name##3(type x, type y, type z) { return {x, y, z}; } \
   EMULATOR_INLINE name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
-struct __attribute__((aligned(8))) uint2 { unsigned x, y; };
-struct __attribute__((aligned(16))) uint4 { unsigned x, y, z, w; };
+struct __attribute__((aligned(8))) uint2 {
+  unsigned x, y;
+};
+struct __attribute__((aligned(16))) uint4 {
+  unsigned x, y, z, w;
+};
 EMULATOR_INLINE uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 EMULATOR_INLINE uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
 EMULATOR_INLINE uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
@@ -58,8 +64,10 @@ EMULATOR_VECTORS(double, double, 16, 16)
 
 // States a fact about the kernel into which this code is inlined.
 #define EMULATOR_FACT(id, bytes, align) \
-  asm volatile("77777:\n\t.pushsection emulator_facts,\"a\"\n\t.balign 8\n\t.long 77777b - .\n\t.long %c0\n\t.quad %c1\n\t" \
-               ".quad %c2\n\t.popsection" ::"i"(id), "i"(bytes), "i"(align))
+  asm volatile( \
+      "77777:\n\t.pushsection emulator_facts,\"a\"\n\t.balign 8\n\t.long 77777b - .\n\t.long %c0\n\t.quad %c1\n\t" \
+      ".quad %c2\n\t.popsection" ::"i"(id), \
+      "i"(bytes), "i"(align))
 
 namespace emulator {
 template <int id, class Type, unsigned long align = alignof(Type)>
@@ -81,7 +89,8 @@ constexpr int first_of(int first, int = 0, int = 0) { return first; }
 
 #define __cvta_generic_to_shared(pointer) static_cast<size_t>(emulator::shared_address(pointer))
 
-// Barriers and fences. Fibers take turns only where they wait: a fence has nothing to do but to say that it was thought of.
+// Barriers and fences. Fibers take turns only where they wait: a fence has nothing to do but to say that it was thought
+// of.
 #define __syncthreads() emulator::barrier_sync(0, 0)
 #define __syncthreads_count(predicate) emulator::barrier_tally(emulator::Tally::count, predicate)
 #define __syncthreads_and(predicate) emulator::barrier_tally(emulator::Tally::all, predicate)
@@ -115,8 +124,12 @@ EMULATOR_SHUFFLE(__shfl_xor_sync, exclusive_or, int)
 EMULATOR_INLINE unsigned __ballot_sync(unsigned mask, int predicate) {
   return emulator::vote(emulator::Vote::ballot, mask, predicate);
 }
-EMULATOR_INLINE int __all_sync(unsigned mask, int predicate) { return emulator::vote(emulator::Vote::all, mask, predicate); }
-EMULATOR_INLINE int __any_sync(unsigned mask, int predicate) { return emulator::vote(emulator::Vote::any, mask, predicate); }
+EMULATOR_INLINE int __all_sync(unsigned mask, int predicate) {
+  return emulator::vote(emulator::Vote::all, mask, predicate);
+}
+EMULATOR_INLINE int __any_sync(unsigned mask, int predicate) {
+  return emulator::vote(emulator::Vote::any, mask, predicate);
+}
 #define EMULATOR_REDUCE(name, type, kind) \
   EMULATOR_INLINE type name(unsigned mask, type value) { \
     return static_cast<type>(emulator::reduce(emulator::Reduce::kind, mask, static_cast<unsigned>(value))); \
@@ -142,7 +155,9 @@ EMULATOR_INLINE Type emulator_atomic(emulator::Atomic kind, Type* pointer, Type 
   return value;
 }
 #define EMULATOR_ATOMIC(name, type, kind) \
-  EMULATOR_INLINE type name(type* pointer, type value) { return emulator_atomic(emulator::Atomic::kind, pointer, value); }
+  EMULATOR_INLINE type name(type* pointer, type value) { \
+    return emulator_atomic(emulator::Atomic::kind, pointer, value); \
+  }
 EMULATOR_ATOMIC(atomicAdd, int, add)
 EMULATOR_ATOMIC(atomicAdd, unsigned, add)
 EMULATOR_ATOMIC(atomicAdd, unsigned long long, add)
@@ -175,9 +190,15 @@ EMULATOR_SWAP(unsigned long long)
 
 // Loads and stores with cache hints.
 #define EMULATOR_LOAD(name) \
-  template <class Type> EMULATOR_INLINE Type name(const Type* pointer) { return *pointer; }
+  template <class Type> \
+  EMULATOR_INLINE Type name(const Type* pointer) { \
+    return *pointer; \
+  }
 #define EMULATOR_STORE(name) \
-  template <class Type> EMULATOR_INLINE void name(Type* pointer, Type value) { *pointer = value; }
+  template <class Type> \
+  EMULATOR_INLINE void name(Type* pointer, Type value) { \
+    *pointer = value; \
+  }
 EMULATOR_LOAD(__ldg)
 EMULATOR_LOAD(__ldcg)
 EMULATOR_LOAD(__ldca)

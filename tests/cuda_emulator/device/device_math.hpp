@@ -1,22 +1,50 @@
-// Arithmetic that CUDA C++ has built in: libm's functions, integer functions, conversions, and the intrinsics with a fixed rounding.
+// Arithmetic that CUDA C++ has built in: libm's functions, integer functions, conversions, and the intrinsics with a
+// fixed rounding.
 #pragma once
 
 // Not <math.h>: the C library declares names of its own there that CUDA uses too (__expf).
 extern "C" {
 #define EMULATOR_LIBM(name) \
   double name(double) noexcept; \
-  float name##f(float) noexcept;
-EMULATOR_LIBM(exp) EMULATOR_LIBM(exp2) EMULATOR_LIBM(expm1) EMULATOR_LIBM(log) EMULATOR_LIBM(log2) EMULATOR_LIBM(log10)
-EMULATOR_LIBM(log1p) EMULATOR_LIBM(sqrt) EMULATOR_LIBM(cbrt) EMULATOR_LIBM(sin) EMULATOR_LIBM(cos) EMULATOR_LIBM(tan)
-EMULATOR_LIBM(asin) EMULATOR_LIBM(acos) EMULATOR_LIBM(atan) EMULATOR_LIBM(sinh) EMULATOR_LIBM(cosh) EMULATOR_LIBM(tanh)
-EMULATOR_LIBM(erf) EMULATOR_LIBM(erfc) EMULATOR_LIBM(floor) EMULATOR_LIBM(ceil) EMULATOR_LIBM(trunc) EMULATOR_LIBM(round)
-EMULATOR_LIBM(rint) EMULATOR_LIBM(nearbyint) EMULATOR_LIBM(fabs)
+  float name##f(float) noexcept
+EMULATOR_LIBM(exp);
+EMULATOR_LIBM(exp2);
+EMULATOR_LIBM(expm1);
+EMULATOR_LIBM(log);
+EMULATOR_LIBM(log2);
+EMULATOR_LIBM(log10);
+EMULATOR_LIBM(log1p);
+EMULATOR_LIBM(sqrt);
+EMULATOR_LIBM(cbrt);
+EMULATOR_LIBM(sin);
+EMULATOR_LIBM(cos);
+EMULATOR_LIBM(tan);
+EMULATOR_LIBM(asin);
+EMULATOR_LIBM(acos);
+EMULATOR_LIBM(atan);
+EMULATOR_LIBM(sinh);
+EMULATOR_LIBM(cosh);
+EMULATOR_LIBM(tanh);
+EMULATOR_LIBM(erf);
+EMULATOR_LIBM(erfc);
+EMULATOR_LIBM(floor);
+EMULATOR_LIBM(ceil);
+EMULATOR_LIBM(trunc);
+EMULATOR_LIBM(round);
+EMULATOR_LIBM(rint);
+EMULATOR_LIBM(nearbyint);
+EMULATOR_LIBM(fabs);
 #undef EMULATOR_LIBM
 #define EMULATOR_LIBM(name) \
   double name(double, double) noexcept; \
-  float name##f(float, float) noexcept;
-EMULATOR_LIBM(pow) EMULATOR_LIBM(fmod) EMULATOR_LIBM(fmin) EMULATOR_LIBM(fmax) EMULATOR_LIBM(copysign) EMULATOR_LIBM(atan2)
-EMULATOR_LIBM(hypot)
+  float name##f(float, float) noexcept
+EMULATOR_LIBM(pow);
+EMULATOR_LIBM(fmod);
+EMULATOR_LIBM(fmin);
+EMULATOR_LIBM(fmax);
+EMULATOR_LIBM(copysign);
+EMULATOR_LIBM(atan2);
+EMULATOR_LIBM(hypot);
 #undef EMULATOR_LIBM
 double fma(double, double, double) noexcept;
 float fmaf(float, float, float) noexcept;
@@ -93,7 +121,8 @@ EMULATOR_INLINE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned s
 EMULATOR_INLINE unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   unsigned long long bytes = static_cast<unsigned long long>(b) << 32 | a;
   unsigned result = 0;
-  for (int i = 0; i < 4; i++) result |= static_cast<unsigned>(bytes >> (8 * (selector >> (4 * i) & 7)) & 0xff) << (8 * i);
+  for (int i = 0; i < 4; i++)
+    result |= static_cast<unsigned>(bytes >> (8 * (selector >> (4 * i) & 7)) & 0xff) << (8 * i);
   return result;
 }
 

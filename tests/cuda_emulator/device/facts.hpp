@@ -1,9 +1,9 @@
 // The tables that a module and the driver share: facts that a kernel's code states, and the kernels themselves.
 #pragma once
 
-// Which shared arrays a kernel declares, how large they are, how many threads it may have: only its compiled code knows. The
-// assembler writes each fact into the section emulator_facts beside the address of the code that states it; module.hpp reads the
-// section and attributes each fact to the kernel whose code holds the address.
+// Which shared arrays a kernel declares, how large they are, how many threads it may have: only its compiled code
+// knows. The assembler writes each fact into the section emulator_facts beside the address of the code that states it;
+// module.hpp reads the section and attributes each fact to the kernel whose code holds the address.
 struct EmulatorFact {
   int code;  // the address of the code, relative to this field
   int id;    // a shared array's number, or one of the negative ones below

@@ -71,7 +71,8 @@ __device__ void unaligned_shared(const float* x, float* y, int n) {
 }
 TWINS(unaligned_shared, (const float* x, float* y, int n), (x, y, n))
 
-// Column sums in parts: one block for each 16 rows of x [64, 32], and a second launch adds the parts. Broken, all blocks add into one.
+// Column sums in parts: one block for each 16 rows of x [64, 32], and a second launch adds the parts. Broken, all
+// blocks add into one.
 template <bool broken>
 __device__ void blocks_share(const float* x, float* part) {
   int column = threadIdx.x;

@@ -135,3 +135,23 @@ __device__ void past_row(const float* x, float* y) {
   y[i] = tile[i / 16][column];  // CAUGHT: past_row
 }
 TWINS(past_row, (const float* x, float* y), (x, y))
+
+// Healthy: the compiler makes a copy of each barrier and shuffle for either side of the conditions, and threads meet in
+// different copies. They are one call in the source.
+extern "C" __global__ void copied_calls(const float* x, float* y) {
+  __shared__ float tile[64];
+  int i = threadIdx.x;
+  bool low = i < 20;
+  float v = 0.0f;
+  if (low) v = x[i];
+  __syncthreads();
+  if (low) tile[i] = v;
+  __syncthreads();
+  if (!low) v = 3.0f;
+  v += __shfl_xor_sync(0xffffffff, v, 1);
+  if (low) {
+    y[i] = tile[19 - i] + v;
+  } else {
+    y[i] = v;
+  }
+}

@@ -42,9 +42,9 @@ __global__ void matmul(const float* a, const float* b, float* c, int m, int n, i
   if (row < m && column < n) c[row * n + column] = sum;
 }
 
-// c = a bᵀ on tensor cores: bf16 operands, float32 sums, tiles of 64 x 64 x 32 in two stages, 4 warps of 32 x 32 each. Rows of a tile
-// are 4 chunks of 16 bytes; chunk j of row r lies at chunk j ^ (r / 2 % 4), so that ldmatrix meets no bank conflict.
-// a: [m, k], b: [n, k], c: [m, n]; k a multiple of 8, m and n any.
+// c = a bᵀ on tensor cores: bf16 operands, float32 sums, tiles of 64 x 64 x 32 in two stages, 4 warps of 32 x 32 each.
+// Rows of a tile are 4 chunks of 16 bytes; chunk j of row r lies at chunk j ^ (r / 2 % 4), so that ldmatrix meets no
+// bank conflict. a: [m, k], b: [n, k], c: [m, n]; k a multiple of 8, m and n any.
 constexpr int tile_k = 32, tile_mn = 64;
 
 struct Tiles {
@@ -55,11 +55,13 @@ __device__ unsigned short* swizzled(unsigned short (&tile)[tile_mn][tile_k], int
   return &tile[row][8 * (chunk ^ (row / 2 % 4))];
 }
 
-__device__ void fetch(unsigned short (&tile)[tile_mn][tile_k], const unsigned short* x, int first, int rows, int base, int k) {
+__device__ void fetch(unsigned short (&tile)[tile_mn][tile_k], const unsigned short* x, int first, int rows, int base,
+                      int k) {
   for (int i = threadIdx.x; i < tile_mn * 4; i += 128) {
     int row = i / 4, chunk = i % 4;
     bool inside = first + row < rows && base + 8 * chunk < k;
-    copy_async_16_or_zero(swizzled(tile, row, chunk), inside ? x + (size_t)(first + row) * k + base + 8 * chunk : x, inside);
+    copy_async_16_or_zero(swizzled(tile, row, chunk), inside ? x + (size_t)(first + row) * k + base + 8 * chunk : x,
+                          inside);
   }
 }
 
@@ -83,8 +85,10 @@ extern "C" __global__ void __launch_bounds__(128)
     __syncthreads();
     for (int step = 0; step < 2; step++) {
       unsigned part_a[2][4], part_b[4][2];
-      for (int i = 0; i < 2; i++) load_matrix_x4(part_a[i], swizzled(tiles.a[stage], row0 + 16 * i + lane % 16, 2 * step + lane / 16));
-      for (int j = 0; j < 4; j++) load_matrix_x2(part_b[j], swizzled(tiles.b[stage], column0 + 8 * j + lane % 8, 2 * step + lane / 8 % 2));
+      for (int i = 0; i < 2; i++)
+        load_matrix_x4(part_a[i], swizzled(tiles.a[stage], row0 + 16 * i + lane % 16, 2 * step + lane / 16));
+      for (int j = 0; j < 4; j++)
+        load_matrix_x2(part_b[j], swizzled(tiles.b[stage], column0 + 8 * j + lane % 8, 2 * step + lane / 8 % 2));
       for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 4; j++) multiply_bf16(sum[i][j], part_a[i], part_b[j]);
       }

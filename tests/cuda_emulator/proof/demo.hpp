@@ -111,13 +111,27 @@ inline bool run_warp_functions(Session& session) {
   };
   for (int i = 0; i < 64; i++) {
     int lane = i % 32, bits = __builtin_popcount(static_cast<unsigned>(lane));
-    int expected[16] = {105, lane / 8 * 8 + (lane + 3) % 8, lane % 16 < 2 ? lane : lane - 2, lane % 16 > 12 ? lane : lane + 3, lane ^ 9,
-                        0x49249249, i < 32, 1, 496, 31, -31, 16,
-                        (lane ? __builtin_clz(static_cast<unsigned>(lane)) : 32) + 100 * bits + 10000 * __builtin_ffs(lane), lane / 2,
-                        reversed(static_cast<unsigned>(lane)), static_cast<int>(-0x40000000LL * lane >> 32)};
+    int expected[16] = {
+        105,
+        lane / 8 * 8 + (lane + 3) % 8,
+        lane % 16 < 2 ? lane : lane - 2,
+        lane % 16 > 12 ? lane : lane + 3,
+        lane ^ 9,
+        0x49249249,
+        i < 32,
+        1,
+        496,
+        31,
+        -31,
+        16,
+        (lane ? __builtin_clz(static_cast<unsigned>(lane)) : 32) + 100 * bits + 10000 * __builtin_ffs(lane),
+        lane / 2,
+        reversed(static_cast<unsigned>(lane)),
+        static_cast<int>(-0x40000000LL * lane >> 32)};
     for (int j = 0; j < 16; j++) {
       if (got[static_cast<size_t>(16 * i + j)] == expected[j]) continue;
-      std::fprintf(stderr, "thread %d, function %d: %d, expected %d\n", i, j, got[static_cast<size_t>(16 * i + j)], expected[j]);
+      std::fprintf(stderr, "thread %d, function %d: %d, expected %d\n", i, j, got[static_cast<size_t>(16 * i + j)],
+                   expected[j]);
       return false;
     }
   }
@@ -130,7 +144,8 @@ inline unsigned nearest_half(float x) {
   double distance = INFINITY;
   for (unsigned bits = 0; bits < 0x7c00; bits++) {
     int exponent = static_cast<int>(bits >> 10);
-    double value = exponent ? std::ldexp(1024.0 + (bits & 1023), exponent - 25) : std::ldexp(static_cast<double>(bits), -24);
+    double value =
+        exponent ? std::ldexp(1024.0 + (bits & 1023), exponent - 25) : std::ldexp(static_cast<double>(bits), -24);
     double d = std::fabs(value - std::fabs(static_cast<double>(x)));
     if (d < distance || (d == distance && bits % 2 == 0)) {
       best = bits;
@@ -141,7 +156,8 @@ inline unsigned nearest_half(float x) {
 }
 
 inline bool run_conversions(Session& session) {
-  std::vector<float> x = {0.0f, -0.0f, 1.0f, 1.00390625f, 1.01171875f, 0.1f, -3.14159f, 65504.0f, 6.1e-5f, 5.9e-8f, 2.0e-8f, 3.0e-5f, 1000.3f, -7.7e-6f};
+  std::vector<float> x = {0.0f,     -0.0f,   1.0f,    1.00390625f, 1.01171875f, 0.1f,    -3.14159f,
+                          65504.0f, 6.1e-5f, 5.9e-8f, 2.0e-8f,     3.0e-5f,     1000.3f, -7.7e-6f};
   int n = static_cast<int>(x.size());
   DevicePointer dx = session.put(x), out = session.fresh(x.size() * 32);
   session.launch("conversions", {}, {32}, 0, dx, out, n);
@@ -153,7 +169,8 @@ inline bool run_conversions(Session& session) {
     double tf32 = std::fabs(of_bf16(static_cast<unsigned short>(line[2] >> 16)));  // only its size is looked at
     bool right = line[0] == to_bf16(x[i]) && line[1] == nearest_half(x[i]) && (line[2] & 0x1fff) == 0 &&
                  tf32 <= std::fabs(x[i]) * 1.001 && line[3] == (0x3f80u << 16 | to_bf16(x[i])) &&
-                 std::fabs(values[0] - x[i]) <= std::fabs(x[i]) * 0x1p-11 + 0x1p-25 && values[1] == of_bf16(to_bf16(x[i])) &&
+                 std::fabs(values[0] - x[i]) <= std::fabs(x[i]) * 0x1p-11 + 0x1p-25 &&
+                 values[1] == of_bf16(to_bf16(x[i])) &&
                  (std::fabs(x[i]) > 100 || std::fabs(values[2] - std::exp2(x[i])) <= 1e-6 * std::exp2(x[i])) &&
                  (x[i] == 0.0f ? std::isinf(values[3]) : std::fabs(values[3] * x[i] - 1.0f) < 1e-6f);
     if (!right) {
@@ -164,12 +181,22 @@ inline bool run_conversions(Session& session) {
   return true;
 }
 
+inline bool run_copied_calls(Session& session) {
+  std::vector<float> x = numbers(64, 14), expected;
+  for (size_t i = 0; i < 64; i++) expected.push_back(i < 20 ? x[19 - i] + (x[i] + x[i ^ 1]) : 6.0f);
+  DevicePointer dx = session.put(x), dy = session.fresh(256);
+  session.launch("copied_calls", {}, {64}, 0, dx, dy);
+  return same(session.get<float>(dy, 64), expected);
+}
+
 // 16 x 16 x 8 with small integers in half precision: exact.
 inline bool run_multiply_half(Session& session) {
   std::vector<unsigned short> a, b;
   std::vector<double> va, vb, expected(128);
-  for (int i = 0; i < 256; i++) va.push_back(i * 7 % 11 - 5), a.push_back(static_cast<unsigned short>(nearest_half(static_cast<float>(va.back()))));
-  for (int i = 0; i < 128; i++) vb.push_back(i * 5 % 13 - 6), b.push_back(static_cast<unsigned short>(nearest_half(static_cast<float>(vb.back()))));
+  for (int i = 0; i < 256; i++)
+    va.push_back(i * 7 % 11 - 5), a.push_back(static_cast<unsigned short>(nearest_half(static_cast<float>(va.back()))));
+  for (int i = 0; i < 128; i++)
+    vb.push_back(i * 5 % 13 - 6), b.push_back(static_cast<unsigned short>(nearest_half(static_cast<float>(vb.back()))));
   for (size_t i = 0; i < 128; i++) {
     for (size_t k = 0; k < 16; k++) expected[i] += va[16 * (i / 8) + k] * vb[8 * k + i % 8];
   }
@@ -204,6 +231,7 @@ inline std::vector<Proof> demo_proofs() {
       healthy("events", "demo.cu", run_events),
       healthy("histogram", "demo.cu", run_histogram),
       healthy("warp_functions", "warps.cu", run_warp_functions),
+      healthy("copied_calls", "barriers.cu", run_copied_calls),
       healthy("conversions", "warps.cu", run_conversions),
       healthy("multiply_half", "tensors.cu", run_multiply_half),
       healthy("multiply_single", "tensors.cu", run_multiply_single),

@@ -6,8 +6,8 @@
 
 struct Proof {
   std::string name, file;
-  // Words of the message (or others, behind a `|`, where the order of threads decides what is met first), and whether it names the
-  // line marked `CAUGHT: name`. No words: no message, but wrong results.
+  // Words of the message (or others, behind a `|`, where the order of threads decides what is met first), and whether
+  // it names the line marked `CAUGHT: name`. No words: no message, but wrong results.
   std::string words;
   bool names_line = true;
   // Runs it, broken or healthy; false if the results are wrong.
@@ -86,14 +86,15 @@ inline std::vector<Proof> access_proofs() {
       in_grid("off_by_one_write", "out of bounds of global memory: write of 4 bytes", copied),
       in_grid("uninitialised_global", "uninitialised global memory", copied),
   };
-  proofs.push_back({"unmasked_tail", "accesses.cu", "1 bytes past the last of buffer", true, [](Session& session, bool broken) {
-                      int n = 101;  // one byte too many is the smallest overrun there is
-                      std::vector<unsigned char> x(101);
-                      for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<unsigned char>(7 * i);
-                      DevicePointer dx = session.put(x), dy = session.fresh(x.size());
-                      session.launch(twin("unmasked_tail", broken), {broken ? 102u : 128u}, {1}, 0, dx, dy, n);
-                      return session.get<unsigned char>(dy, x.size()) == x;
-                    }});
+  proofs.push_back(
+      {"unmasked_tail", "accesses.cu", "1 bytes past the last of buffer", true, [](Session& session, bool broken) {
+         int n = 101;  // one byte too many is the smallest overrun there is
+         std::vector<unsigned char> x(101);
+         for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<unsigned char>(7 * i);
+         DevicePointer dx = session.put(x), dy = session.fresh(x.size());
+         session.launch(twin("unmasked_tail", broken), {broken ? 102u : 128u}, {1}, 0, dx, dy, n);
+         return session.get<unsigned char>(dy, x.size()) == x;
+       }});
   for (const char* name : {"misaligned_vector", "unaligned_shared"}) {
     proofs.push_back({name, "accesses.cu", "misaligned access", true, [name](Session& session, bool broken) {
                         int n = 256;
@@ -124,12 +125,16 @@ inline std::vector<Proof> sharing_proofs() {
                   session.launch(twin("threads_share", broken), {}, {64}, 0, dx, dy, n);
                   return same(session.get<float>(dy, 64), expected);
                 }};
-  Proof last{"last_block", "accesses.cu", "", false,
+  Proof last{"last_block",
+             "accesses.cu",
+             "",
+             false,
              [](Session& session, bool) {
                std::vector<float> x = numbers(160, 13);
                double sum = 0.0;
                for (float v : x) sum += v;
-               DevicePointer dx = session.put(x), part = session.fresh(640), done = session.put(std::vector<unsigned>{0}), y = session.fresh(4);
+               DevicePointer dx = session.put(x), part = session.fresh(640),
+                             done = session.put(std::vector<unsigned>{0}), y = session.fresh(4);
                session.launch("last_block", {5}, {32}, 0, dx, part, done, y);
                return close(session.get<float>(y, 1), {sum}, 1e-4);
              },
@@ -141,23 +146,27 @@ inline std::vector<Proof> warp_proofs() {
   const char* file = "warps.cu";
   auto mirrored_in_pairs = [](const std::vector<float>& x, size_t i) { return x[i / 64 * 64 + 63 - i % 64]; };
   std::vector<Proof> proofs = {
-      in_block("divergent_shuffle", file, "divergence: 16 of 32 threads wait|which have exited", 32,
-               [](const std::vector<float>& x, size_t i) {
-                 std::vector<float> sum = x, next(32);
-                 for (size_t step = 16; step > 0; step /= 2) {
-                   for (size_t lane = 0; lane < 32; lane++) next[lane] = sum[lane] + sum[lane ^ step];
-                   sum = next;
-                 }
-                 return sum[i];
-               },
-               32),
-      in_block("two_shuffles", file, "divergent warp", 32,
-               [](const std::vector<float>& x, size_t i) { return x[i == 31 ? 31 : i + 1]; }, 32),
-      in_block("outside_mask", file, "which the mask 0x0000ffff does not name", 32,
-               [](const std::vector<float>& x, size_t i) { return x[i < 16 ? i ^ 8 : i]; }, 32),
+      in_block(
+          "divergent_shuffle", file, "divergence: 16 of 32 threads wait|which have exited", 32,
+          [](const std::vector<float>& x, size_t i) {
+            std::vector<float> sum = x, next(32);
+            for (size_t step = 16; step > 0; step /= 2) {
+              for (size_t lane = 0; lane < 32; lane++) next[lane] = sum[lane] + sum[lane ^ step];
+              sum = next;
+            }
+            return sum[i];
+          },
+          32),
+      in_block(
+          "two_shuffles", file, "divergent warp", 32,
+          [](const std::vector<float>& x, size_t i) { return x[i == 31 ? 31 : i + 1]; }, 32),
+      in_block(
+          "outside_mask", file, "which the mask 0x0000ffff does not name", 32,
+          [](const std::vector<float>& x, size_t i) { return x[i < 16 ? i ^ 8 : i]; }, 32),
       in_block("wrong_barrier", file, unordered, 128, mirrored_in_pairs, 128),
   };
-  proofs.push_back({"exited_lanes", file, "which have exited|divergence: 13 of 32 threads wait", true, [](Session& session, bool broken) {
+  proofs.push_back({"exited_lanes", file, "which have exited|divergence: 13 of 32 threads wait", true,
+                    [](Session& session, bool broken) {
                       int n = 13;
                       std::vector<float> x = numbers(13, 4), expected;
                       for (size_t i = 0; i < 13; i++) expected.push_back(x[i] + (i == 12 ? 0.0f : x[i ^ 1]));
@@ -165,12 +174,13 @@ inline std::vector<Proof> warp_proofs() {
                       session.launch(twin("exited_lanes", broken), {}, {32}, 0, dx, dy, n);
                       return same(session.get<float>(dy, 13), expected);
                     }});
-  proofs.push_back({"named_barrier_count", file, "wait for others that will not come", true, [](Session& session, bool broken) {
-                      std::vector<float> x = numbers(32, 5), expected(x.rbegin(), x.rend());
-                      DevicePointer dx = session.put(x), dy = session.fresh(128);
-                      session.launch(twin("named_barrier_count", broken), {}, {96}, 0, dx, dy);
-                      return same(session.get<float>(dy, 32), expected);
-                    }});
+  proofs.push_back(
+      {"named_barrier_count", file, "wait for others that will not come", true, [](Session& session, bool broken) {
+         std::vector<float> x = numbers(32, 5), expected(x.rbegin(), x.rend());
+         DevicePointer dx = session.put(x), dy = session.fresh(128);
+         session.launch(twin("named_barrier_count", broken), {}, {96}, 0, dx, dy);
+         return same(session.get<float>(dy, 32), expected);
+       }});
   return proofs;
 }
 
@@ -211,7 +221,8 @@ inline std::vector<Proof> tensor_proofs() {
       in_block("wait_without_barrier", file, unordered, 256, mirrored),
       in_block("copy_too_early", file, "race on shared memory: tile", 512,
                [](const std::vector<float>& x, size_t i) { return x[255 - i] + x[511 - i]; }),
-      in_block("copy_at_exit", file, "never waited for", 256, [](const std::vector<float>& x, size_t i) { return x[i]; }),
+      in_block("copy_at_exit", file, "never waited for", 256,
+               [](const std::vector<float>& x, size_t i) { return x[i]; }),
       {"wrong_swizzle", file, "", false, run_swizzle},
       {"misaligned_matrix", file, "misaligned ldmatrix row", true, run_misaligned_matrix},
   };

@@ -1,5 +1,6 @@
-// Runs every proof on the emulator: its healthy twin must compute the right values without a word, its broken twin must be caught,
-// with the message and the line that the proof expects. Both under several orders of threads and both policies of copies.
+// Runs every proof on the emulator: its healthy twin must compute the right values without a word, its broken twin must
+// be caught, with the message and the line that the proof expects. Both under several orders of threads and both
+// policies of copies.
 //
 //   prove FOLDER_OF_PROOFS FOLDER_OF_PTX.CUH [--verbose] [NAME...]
 #include <sys/wait.h>
@@ -91,7 +92,8 @@ std::string indented(const std::string& text) {
 
 class Prover {
  public:
-  Prover(std::string proofs, std::string common, bool verbose) : folder(std::move(proofs)), include(std::move(common)), verbose(verbose) {}
+  Prover(std::string proofs, std::string common, bool verbose)
+      : folder(std::move(proofs)), include(std::move(common)), verbose(verbose) {}
 
   void prove(const Proof& proof) {
     const Compiled& module = compiled(proof.file);
@@ -102,7 +104,8 @@ class Prover {
       for (int broken = 0; broken < (proof.only_healthy ? 1 : 2) && problem.empty(); broken++) {
         Outcome outcome = run_alone(proof, module, setting, broken);
         said = outcome.said;
-        if (!broken && (outcome.status || !said.empty())) problem = "the healthy kernel is refused: exit status " + std::to_string(outcome.status);
+        if (!broken && (outcome.status || !said.empty()))
+          problem = "the healthy kernel is refused: exit status " + std::to_string(outcome.status);
         if (broken) problem = judge_broken(proof, outcome, line);
         if (!problem.empty()) problem += std::string(" (seed ") + setting.seed + ", copies " + setting.copies + ")";
       }
@@ -129,8 +132,10 @@ class Prover {
     if (fresh) {
       std::vector<std::string> expressions;
       if (file == "demo.cu") expressions.push_back("matmul<16>");
-      entry->second = compile(read_text(folder + "/" + file), file,
-                              {"--gpu-architecture=sm_80", "--std=c++17", "--include-path=" + include, "--include-path=" + folder}, expressions);
+      entry->second =
+          compile(read_text(folder + "/" + file), file,
+                  {"--gpu-architecture=sm_80", "--std=c++17", "--include-path=" + include, "--include-path=" + folder},
+                  expressions);
     }
     return entry->second;
   }
@@ -157,7 +162,8 @@ int main(int count, char** arguments) {
   std::vector<std::string> parts(arguments + 3, arguments + count);
   bool verbose = std::erase(parts, "--verbose") > 0;
   Prover prover(arguments[1], arguments[2], verbose);
-  for (const auto& proofs : {demo_proofs(), barrier_proofs(), access_proofs(), sharing_proofs(), warp_proofs(), tensor_proofs(), host_proofs()}) {
+  for (const auto& proofs : {demo_proofs(), barrier_proofs(), access_proofs(), sharing_proofs(), warp_proofs(),
+                             tensor_proofs(), host_proofs()}) {
     for (const Proof& proof : proofs) {
       if (wanted(proof.name, parts)) prover.prove(proof);
     }

@@ -1,4 +1,5 @@
-// The few driver and NVRTC functions that the proofs call, and a session with the device: context, stream, module, buffers.
+// The few driver and NVRTC functions that the proofs call, and a session with the device: context, stream, module,
+// buffers.
 #pragma once
 #include <cstddef>
 #include <cstdio>
@@ -25,7 +26,8 @@ int cuModuleUnload(Handle);
 int cuModuleGetFunction(Handle*, Handle, const char*);
 int cuFuncSetAttribute(Handle, int, int);
 int cuFuncGetAttribute(int*, int, Handle);
-int cuLaunchKernel(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**, void**);
+int cuLaunchKernel(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**,
+                   void**);
 int cuMemAlloc_v2(DevicePointer*, size_t);
 int cuMemFree_v2(DevicePointer);
 int cuMemcpyHtoD_v2(DevicePointer, const void*, size_t);
@@ -153,7 +155,8 @@ class Session {
   int launch(const std::string& name, Grid grid, Grid block, unsigned dynamic_bytes, Arguments... arguments) {
     void* pointers[] = {&arguments..., nullptr};
     Handle found = function(name);
-    return found ? keep(cuLaunchKernel(found, grid.x, grid.y, grid.z, block.x, block.y, block.z, dynamic_bytes, stream, pointers, nullptr))
+    return found ? keep(cuLaunchKernel(found, grid.x, grid.y, grid.z, block.x, block.y, block.z, dynamic_bytes, stream,
+                                       pointers, nullptr))
                  : error;
   }
 

@@ -78,8 +78,8 @@ __device__ void copy_at_exit(const float* x, float* y) {
 }
 TWINS(copy_at_exit, (const float* x, float* y), (x, y))
 
-// One warp multiplies a [16, 64] by b [64, 8] (both bf16; b given as its transpose) from tiles whose 16-byte chunks are swizzled:
-// chunk c of row r lies at chunk c ^ (r & 7). Broken, the reader forgets half of the rows' bits.
+// One warp multiplies a [16, 64] by b [64, 8] (both bf16; b given as its transpose) from tiles whose 16-byte chunks are
+// swizzled: chunk c of row r lies at chunk c ^ (r & 7). Broken, the reader forgets half of the rows' bits.
 template <bool broken>
 __device__ void wrong_swizzle(const unsigned short* a, const unsigned short* b, float* d) {
   __shared__ __align__(16) unsigned short tile_a[16][64];
@@ -119,7 +119,8 @@ __device__ void misaligned_matrix(const unsigned short* a, unsigned* out) {
 }
 TWINS(misaligned_matrix, (const unsigned short* a, unsigned* out), (a, out))
 
-// Products of the other operand types, and transposed loads. One warp; a is [16, 16] of halves in rows, b [16, 8] in rows.
+// Products of the other operand types, and transposed loads. One warp; a is [16, 16] of halves in rows, b [16, 8] in
+// rows.
 extern "C" __global__ void multiply_half(const unsigned short* a, const unsigned short* b, float* d) {
   __shared__ __align__(16) unsigned short tile_a[16][16];
   __shared__ __align__(16) unsigned short tile_b[16][8];
