@@ -20,6 +20,7 @@ pub(crate) const LIBRARY: Library = &[
     ("clip.wgsl", include_str!("wgsl/clip.wgsl")),
     ("decay.wgsl", include_str!("wgsl/decay.wgsl")),
     ("draws.wgsl", include_str!("wgsl/draws.wgsl")),
+    ("gemm.subgroup.wgsl", include_str!("wgsl/gemm.subgroup.wgsl")),
     ("gemm.tiled.wgsl", include_str!("wgsl/gemm.tiled.wgsl")),
     ("gemm.wgsl", include_str!("wgsl/gemm.wgsl")),
     ("index.wgsl", include_str!("wgsl/index.wgsl")),

@@ -13,7 +13,10 @@ use engine::{Arg, Kernel, Result, WgpuExec};
 use crate::activation::Activation;
 use crate::common::gpu::{source, word};
 
-static SUBGROUP: Source = source("kernels/src/common/gemm_wgpu/gemm.subgroup.wgsl", include_str!("gemm.subgroup.wgsl"));
+static NARROW: Source =
+    source("kernels/src/common/gemm_wgpu/gemm.narrow.subgroup.wgsl", include_str!("gemm.narrow.subgroup.wgsl"));
+static WIDE: Source =
+    source("kernels/src/common/gemm_wgpu/gemm.wide.subgroup.wgsl", include_str!("gemm.wide.subgroup.wgsl"));
 static TILE_64: Source = source("kernels/src/common/gemm_wgpu/gemm.tile64.wgsl", include_str!("gemm.tile64.wgsl"));
 static TILE_128: Source = source("kernels/src/common/gemm_wgpu/gemm.tile128.wgsl", include_str!("gemm.tile128.wgsl"));
 static HALF_64: Source =
@@ -31,8 +34,8 @@ const LONG: usize = 256;
 /// A kernel, by how it divides its work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Variant {
-    /// Tiles of 32 x 32, one per 8 invocations of a subgroup of so many.
-    Subgroup(usize),
+    /// Tiles of 32 rows and so many columns, one per 8 invocations of a subgroup of `width`.
+    Subgroup { columns: usize, width: usize },
     /// Square tiles of such a side, one per workgroup.
     Tiled(usize),
     /// The same with operands in f16.
@@ -46,7 +49,8 @@ impl Variant {
     /// | adapter | product | kernel |
     /// |---|---|---|
     /// | any with f16, where it is asked for | at least [`BUSY`] tiles of 128 x 128, or smaller | these or 64 x 64, operands in f16 |
-    /// | software, subgroups of a fixed power of two from 8 to 64 | any | 32 x 32 in registers (7 times the tiled ones) |
+    /// | software, subgroups of a fixed power of two from 8 to 64 | n up to 32 | 32 x 32 in registers |
+    /// | the same | wider | 32 x 64 in registers |
     /// | any other | at least [`BUSY`] tiles of 128 x 128 | these |
     /// | any other | smaller | 64 x 64 |
     fn choose(caps: Caps, m: usize, n: usize) -> Self {
@@ -54,14 +58,17 @@ impl Variant {
         let width = caps.subgroup.filter(|width| width.is_power_of_two() && (8..=64).contains(width));
         match width.and_then(|width| usize::try_from(width).ok()) {
             _ if caps.f16 => Self::Half(side),
-            Some(width) if caps.kind == AdapterKind::Software => Self::Subgroup(width),
+            Some(width) if caps.kind == AdapterKind::Software => {
+                Self::Subgroup { columns: if n > 32 { 64 } else { 32 }, width }
+            }
             _ => Self::Tiled(side),
         }
     }
 
     fn kernel(self) -> Kernel {
         match self {
-            Self::Subgroup(width) => Kernel::new(&SUBGROUP, "main").with("WIDTH", word(width)),
+            Self::Subgroup { columns: 32, width } => Kernel::new(&NARROW, "main").with("WIDTH", word(width)),
+            Self::Subgroup { width, .. } => Kernel::new(&WIDE, "main").with("WIDTH", word(width)),
             Self::Tiled(128) => Kernel::new(&TILE_128, "main"),
             Self::Tiled(_) => Kernel::new(&TILE_64, "main"),
             Self::Half(128) => Kernel::new(&HALF_128, "main"),
@@ -70,17 +77,17 @@ impl Variant {
     }
 
     fn tiles(self, m: usize, n: usize) -> usize {
-        let side = match self {
-            Self::Subgroup(_) => 32,
-            Self::Tiled(side) | Self::Half(side) => side,
+        let (rows, columns) = match self {
+            Self::Subgroup { columns, .. } => (32, columns),
+            Self::Tiled(side) | Self::Half(side) => (side, side),
         };
-        m.div_ceil(side) * n.div_ceil(side)
+        m.div_ceil(rows) * n.div_ceil(columns)
     }
 
     /// Workgroups for so many tiles.
     fn groups(self, tiles: usize) -> usize {
         match self {
-            Self::Subgroup(width) => tiles.div_ceil(width / 8),
+            Self::Subgroup { width, .. } => tiles.div_ceil(width / 8),
             Self::Tiled(_) | Self::Half(_) => tiles,
         }
     }
@@ -277,7 +284,8 @@ fn chunk(variant: Variant, [m, n, k]: [usize; 3], caps: Caps) -> usize {
         |elements: usize| u64::try_from(elements * size_of::<f32>()).is_ok_and(|bytes| bytes <= caps.max_binding);
     let parts = (BUSY / variant.tiles(m, n).max(1)).min(k / LONG);
     // Rows that exceed the limit are divided already.
-    if matches!(variant, Variant::Subgroup(_)) || parts < 2 || !fits(m * k) || !fits(n * k) || !fits(parts * m * n) {
+    if matches!(variant, Variant::Subgroup { .. }) || parts < 2 || !fits(m * k) || !fits(n * k) || !fits(parts * m * n)
+    {
         return k;
     }
     k.div_ceil(parts).next_multiple_of(16)
