@@ -3,8 +3,8 @@
 // p = exp(q k' scale - l), D = rowsum(do out), ds = p (do v' - D) scale; dq = ds k, dk = ds' q, dv = p' do.
 // Any number of tokens, any head width.
 //
-// Mapping: queries and keys: a workgroup of 64 has 32 query (key) rows of a head and 64 output
-// features; it takes 32 keys (queries) at a time, see attention_tiles.wgsl.
+// Mapping: a workgroup of 64 has 32 query rows of a head (for keys: 32 rows of keys and values) and 64 of their features; it
+// takes 32 keys (queries) at a time, see attention_tiles.wgsl.
 // Order of sums: attention_tiles.wgsl, tiles in order.
 // Bytes: queries: q and do read once, k and v once per 32 query rows, dq written once. keys: the same the other way round.
 // Tolerance: 4 ulp of the largest |do| |v| |k| scale times the square root of the rows, and 16 ulp of the largest score.
@@ -23,7 +23,7 @@ fn store(part: u32, row: u32, feature: u32, values: mat4x4<f32>) {
     }
 }
 
-// Values of four rows, the last one for those beyond it.
+// Indices of four rows, the last one for those beyond it.
 fn four_rows(row: u32) -> vec4<u32> {
     return min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(p.tokens - 1u));
 }
