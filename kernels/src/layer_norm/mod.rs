@@ -77,13 +77,17 @@ impl Op for LayerNorm {
 
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         let Some(x) = inputs.first() else { return Scratch::default() };
-        let sums =
-            if wanted.has(1) || wanted.has(2) { x.shape.rows().div_ceil(rows_per_sum(x.shape.rows())) } else { 0 };
-        let workers = match target {
-            Target::Cpu { workers } => workers,
+        let summed = wanted.has(1) || wanted.has(2);
+        let backward = match target {
+            Target::Cpu { workers } => {
+                let rows = x.shape.rows();
+                let sums = if summed { rows.div_ceil(rows_per_sum(rows)) } else { 0 };
+                (sums + workers) * 2 * x.shape.last() * x.dtype.size()
+            }
+            Target::Wgpu(caps) if summed => wgpu::scratch(*x, caps),
             Target::Wgpu(_) => 0,
         };
-        Scratch { forward: 0, backward: (sums + workers) * 2 * x.shape.last() * x.dtype.size() }
+        Scratch { forward: 0, backward }
     }
 
     fn cost(&self, inputs: &[Spec], wanted: Inputs) -> Cost {

@@ -1,10 +1,11 @@
 //! Launches on wgpu.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use engine::device::source::Source;
 use engine::device::webgpu::{AdapterKind, Caps};
-use engine::{Arg, Backward, Buf, Forward, Kernel, Result, WgpuExec};
+use engine::{Arg, Backward, Buf, Forward, Kernel, Result, Spec, WgpuExec};
 
 use super::rows_per_sum;
 use crate::common::gpu::{grad_rows, grad_whole, source, word};
@@ -55,11 +56,19 @@ impl Mapping {
         rows.div_ceil(64 / self.lanes)
     }
 
-    /// Parameters of backward: `rows` rows, summed in blocks, and which of a block's sums are meant.
-    fn params(&self, rows: usize, which: usize) -> [u32; 6] {
-        let block = rows_per_sum(rows);
-        [rows, self.parts, self.width, block, rows.div_ceil(block), which].map(word)
+    /// Parameters of backward's kernels for `rows` rows; the others tell of blocks of rows and their sums.
+    fn params(&self, rows: usize, [block, blocks, first, which]: [usize; 4]) -> [u32; 7] {
+        [rows, self.parts, self.width, block, blocks, first, which].map(word)
     }
+}
+
+/// Bytes for the sums of blocks: blocks end with a part, where the adapter's limit divides the rows, and a part has more than
+/// half of what fits.
+pub(super) fn scratch(x: Spec, caps: Caps) -> usize {
+    let limit = usize::try_from(caps.max_binding).unwrap_or(usize::MAX);
+    let parts = if x.bytes() > limit { x.bytes() / (limit / 2).max(1) } else { 0 };
+    let rows = x.shape.rows();
+    (rows.div_ceil(rows_per_sum(rows)) + parts) * 2 * x.shape.last() * x.dtype.size()
 }
 
 pub(super) fn forward(eps: f32, exec: &mut WgpuExec, io: &Forward) -> Result<()> {
@@ -82,29 +91,36 @@ pub(super) fn backward(exec: &mut WgpuExec, io: &Backward) -> Result<()> {
         let kernel = mapping.told(mapping.backward("rows")).when("ADD", add);
         let [mean, rstd] = [io.extras[0].rows()?, io.extras[1].rows()?];
         let args = [io.d_output.rows()?, io.inputs[0].rows()?, mean, rstd, io.inputs[1].whole()?, dx];
-        let params = |part: Range<usize>| mapping.params(part.len(), 0);
+        let params = |part: Range<usize>| mapping.params(part.len(), [0; 4]);
         exec.launch_rows(&kernel, rows, &args, |rows| mapping.groups(rows), params)?;
     }
-    if d_weight.is_some() || d_bias.is_some() {
-        block_sums(exec, io, &mapping, d_weight.is_some())?;
+    if d_weight.is_none() && d_bias.is_none() {
+        return Ok(());
     }
+    let blocks = block_sums(exec, io, &mapping, d_weight.is_some())?;
     for (which, grad) in [d_weight, d_bias].into_iter().enumerate() {
         if let Some((gradient, add)) = grad_whole(grad.as_ref())? {
             let kernel = mapping.backward("total").when("ADD", add);
             let args = [io.scratch.whole()?, gradient];
-            exec.launch(&kernel, &mapping.params(rows, which), &args, mapping.parts.div_ceil(64))?;
+            exec.launch(&kernel, &mapping.params(rows, [0, blocks, 0, which]), &args, mapping.parts.div_ceil(64))?;
         }
     }
     Ok(())
 }
 
-/// Sums over blocks of rows for the gradients of weight and bias; for the bias alone nothing but dy is read.
-fn block_sums(exec: &mut WgpuExec, io: &Backward, mapping: &Mapping, weight: bool) -> Result<()> {
+/// Sums over blocks of rows for the gradients of weight and bias; for the bias alone nothing but dy is read. Returns how many
+/// blocks there are.
+fn block_sums(exec: &mut WgpuExec, io: &Backward, mapping: &Mapping, weight: bool) -> Result<usize> {
     let rows = io.d_output.spec().shape.rows();
     let kernel = mapping.backward("blocks").when("WEIGHT", weight);
-    let of_weight = |buf: &Buf| if weight { buf.whole() } else { Ok(Arg::Nothing) };
+    let of_weight = |buf: &Buf| if weight { buf.rows() } else { Ok(Arg::Nothing) };
     let statistics = |at: usize| io.extras.get(at).map_or(Ok(Arg::Nothing), of_weight);
-    let args = [io.d_output.whole()?, of_weight(&io.inputs[0])?, statistics(0)?, statistics(1)?, io.scratch.whole()?];
-    let blocks = rows.div_ceil(rows_per_sum(rows));
-    exec.launch(&kernel, &mapping.params(rows, 0), &args, (blocks * mapping.parts).div_ceil(64))
+    let args = [io.d_output.rows()?, of_weight(&io.inputs[0])?, statistics(0)?, statistics(1)?, io.scratch.whole()?];
+    let (block, done) = (rows_per_sum(rows), Cell::new(0));
+    let params = |part: Range<usize>| {
+        let blocks = part.len().div_ceil(block);
+        mapping.params(part.len(), [block, blocks, done.replace(done.get() + blocks), 0])
+    };
+    exec.launch_rows(&kernel, rows, &args, |rows| (rows.div_ceil(block) * mapping.parts).div_ceil(64), params)?;
+    Ok(done.get())
 }

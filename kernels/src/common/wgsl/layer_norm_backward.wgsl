@@ -19,6 +19,7 @@ struct Params {
     width: u32, // elements of a row
     block: u32, // rows of a block
     blocks: u32,
+    first: u32, // for blocks: blocks of earlier parts, where the rows are divided
     which: u32, // for total: 0 the first sums (dweight), 1 the second (dbias)
 }
 
@@ -93,8 +94,9 @@ fn blocks(
             d_weight = fma(d, (x[row * p.parts + column] - mean_of[row]) * rstd_of[row], d_weight);
         }
     }
-    block_sums[2u * block * p.parts + column] = d_weight;
-    block_sums[(2u * block + 1u) * p.parts + column] = d_bias;
+    let at = 2u * (p.first + block) * p.parts + column;
+    block_sums[at] = d_weight;
+    block_sums[at + p.parts] = d_bias;
 }
 
 @compute @workgroup_size(64)

@@ -4,9 +4,11 @@
 //
 // Mapping: LANES neighbouring lanes per row, 64 / LANES rows per workgroup of 64; a lane takes parts lane, lane + LANES, ...
 // of its row, of one or four elements each. Three passes over the row: all but the first find it in the nearest cache.
-// Order of sums: a lane's parts in order (for four elements four sums, added in pairs), then over the lanes as lanes*.wgsl say.
+// Order of sums: a lane's parts in order (for four elements four sums, added in pairs), then over the lanes as the file for
+// lanes says.
 // Bytes: 4 read (12 if the row does not stay in the cache), 4 written per element; weight and bias once per row.
-// Tolerance: 4 ulp of the largest |xhat weight| + |bias| for rows of some hundred elements: the mean is subtracted before squaring.
+// Tolerance: 4 ulp of the largest |xhat weight| + |bias| for rows of some hundred elements, whatever their mean: it is
+// subtracted before squaring.
 #include "index.wgsl"
 
 struct Params {
