@@ -245,7 +245,7 @@ fn result_name(case: &Case, index: usize) -> String {
 /// right gradient may have in it.
 ///
 /// In f32 the differences round: 1e-2 leaves room for that, while a wrong term or sign errs by more. How exact the
-/// gradient is, [`check`] tells, which compares it with the f64 oracle element by element.
+/// gradient is, [`check()`] tells, which compares it with the f64 oracle element by element.
 pub fn gradient_bound(device: &Device) -> (DType, f64) {
     match device {
         Device::Cpu(_) => (DType::F64, 1e-6),

@@ -9,7 +9,7 @@
 //! | `recording.rs` | a plan's launches with their bind groups: one submission per replay, times per launch |
 //! | `builtin.rs` | the launches that the engine itself needs |
 //!
-//! Ops run once, when the plan is made, and leave their launches in a [`Recording`]; a replay submits it. Parameters of
+//! Ops run once, when the plan is made, and leave their launches in a recording; a replay submits it. Parameters of
 //! kernels lie in one uniform buffer per recording, written once. Every tensor is bound read-write: all of a plan's values
 //! are windows of one arena, and WebGPU forbids a buffer to be read-only and writable in one dispatch.
 
