@@ -21,7 +21,7 @@
 //!         let double = |buf: &mut BufMut| buf.host::<f32>().map(|x| x.iter_mut().for_each(|x| *x *= 2.0));
 //!         match exec {
 //!             Exec::Cpu(_) => io.state.iter_mut().try_for_each(double),
-//!             Exec::Wgpu(_) => Err(Error::new("double", "has no kernel for wgpu")),
+//!             Exec::Cuda(_) | Exec::Wgpu(_) => Err(Error::new("double", "has no kernel here")),
 //!         }
 //!     }
 //! }

@@ -172,7 +172,7 @@ impl<'a> Buf<'a> {
     pub fn host<T: Element>(&self) -> Result<&'a [T]> {
         let place = match self.place {
             Some(Place::Host(place)) => place,
-            Some(Place::Wgpu(_)) => return Err(elsewhere()),
+            Some(Place::Cuda(_) | Place::Wgpu(_)) => return Err(elsewhere()),
             None => {
                 return Err(Error::new("buffer", "a kernel reads a value that is not kept")
                     .with("value", self.spec)

@@ -5,12 +5,14 @@
 
 pub mod arena;
 pub mod cpu;
+pub mod cuda;
 pub mod source;
 pub mod webgpu;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -21,6 +23,8 @@ use crate::shape::Spec;
 pub enum Device {
     /// The host's processor.
     Cpu(cpu::Cpu),
+    /// An NVIDIA GPU.
+    Cuda(cuda::Cuda),
     /// A GPU that wgpu reaches.
     Wgpu(webgpu::Gpu),
 }
@@ -33,6 +37,8 @@ pub enum Target {
         /// Threads that work on one launch.
         workers: usize,
     },
+    /// An NVIDIA GPU.
+    Cuda(cuda::Caps),
     /// A GPU that wgpu reaches.
     Wgpu(webgpu::Caps),
 }
@@ -46,6 +52,14 @@ impl Device {
         Ok(Self::Cpu(cpu::Cpu::new(threads)?))
     }
 
+    /// An NVIDIA GPU.
+    ///
+    /// # Errors
+    /// A library is missing, there is none, or it or its driver is too old.
+    pub fn cuda(options: &cuda::Options) -> Result<Self> {
+        Ok(Self::Cuda(cuda::Cuda::new(options)?))
+    }
+
     /// A GPU that Vulkan, Metal or DX12 reaches.
     ///
     /// # Errors
@@ -54,10 +68,11 @@ impl Device {
         Ok(Self::Wgpu(webgpu::Gpu::new(options)?))
     }
 
-    /// Short name: `cpu` or `wgpu`.
+    /// Short name: `cpu`, `cuda` or `wgpu`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Cpu(_) => "cpu",
+            Self::Cuda(_) => "cuda",
             Self::Wgpu(_) => "wgpu",
         }
     }
@@ -66,6 +81,7 @@ impl Device {
     pub fn description(&self) -> String {
         match self {
             Self::Cpu(cpu) => cpu.description(),
+            Self::Cuda(cuda) => cuda.description(),
             Self::Wgpu(gpu) => gpu.description(),
         }
     }
@@ -74,6 +90,7 @@ impl Device {
     pub fn target(&self) -> Target {
         match self {
             Self::Cpu(cpu) => Target::Cpu { workers: cpu.threads() },
+            Self::Cuda(cuda) => Target::Cuda(cuda.caps()),
             Self::Wgpu(gpu) => Target::Wgpu(gpu.caps()),
         }
     }
@@ -82,7 +99,7 @@ impl Device {
     pub fn threads(&self) -> Option<usize> {
         match self {
             Self::Cpu(cpu) => Some(cpu.threads()),
-            Self::Wgpu(_) => None,
+            Self::Cuda(_) | Self::Wgpu(_) => None,
         }
     }
 
@@ -93,6 +110,7 @@ impl Device {
     pub fn finish(&self) -> Result<()> {
         match self {
             Self::Cpu(_) => Ok(()),
+            Self::Cuda(cuda) => cuda.finish(),
             Self::Wgpu(gpu) => gpu.finish(),
         }
     }
@@ -101,18 +119,24 @@ impl Device {
     pub(crate) fn check_dtype(&self, dtype: DType) -> Result<()> {
         match self {
             Self::Cpu(_) => Ok(()),
-            Self::Wgpu(_) if matches!(dtype, DType::F32 | DType::I32 | DType::U32) => Ok(()),
-            Self::Wgpu(_) => Err(Error::new("wgpu", "the element type is not computed on this device")
-                .with("dtype", dtype)
-                .help("f32, i32 or u32; f64 runs on the CPU: --device cpu")),
+            Self::Cuda(_) | Self::Wgpu(_) if matches!(dtype, DType::F32 | DType::I32 | DType::U32) => Ok(()),
+            Self::Cuda(_) if dtype == DType::Bf16 => Ok(()),
+            Self::Cuda(_) | Self::Wgpu(_) => {
+                Err(Error::new(self.name(), "the element type is not computed on this device")
+                    .with("dtype", dtype)
+                    .help("f32, i32 or u32, with CUDA bf16 as well; f64 runs on the CPU: --device cpu"))
+            }
         }
     }
 
-    /// Most bytes of memory in one piece, and of one tensor in a launch.
+    /// What memory can be had.
     pub(crate) fn limits(&self) -> Limits {
         match self {
-            Self::Cpu(_) => Limits { arena: usize::MAX },
-            Self::Wgpu(gpu) => Limits { arena: usize::try_from(gpu.caps().max_buffer).unwrap_or(usize::MAX) },
+            Self::Cpu(_) => Limits { slab: usize::MAX, free: usize::MAX },
+            Self::Cuda(cuda) => Limits { slab: usize::MAX, free: cuda.free_memory() },
+            Self::Wgpu(gpu) => {
+                Limits { slab: usize::try_from(gpu.caps().max_buffer).unwrap_or(usize::MAX), free: usize::MAX }
+            }
         }
     }
 
@@ -120,6 +144,7 @@ impl Device {
     pub fn alignment(&self) -> usize {
         match self {
             Self::Cpu(_) => cpu::ALIGNMENT,
+            Self::Cuda(_) => cuda::ALIGNMENT,
             Self::Wgpu(_) => webgpu::ALIGNMENT,
         }
     }
@@ -127,6 +152,7 @@ impl Device {
     pub(crate) fn memory(&self) -> &dyn Memory {
         match self {
             Self::Cpu(cpu) => cpu,
+            Self::Cuda(cuda) => cuda,
             Self::Wgpu(gpu) => gpu,
         }
     }
@@ -135,13 +161,22 @@ impl Device {
     pub(crate) fn records(&self) -> bool {
         match self {
             Self::Cpu(_) => false,
-            Self::Wgpu(_) => true,
+            Self::Cuda(_) | Self::Wgpu(_) => true,
+        }
+    }
+
+    /// Whether replays go launch by launch and wait for each.
+    pub(crate) fn blocking(&self) -> bool {
+        match self {
+            Self::Cpu(_) | Self::Wgpu(_) => false,
+            Self::Cuda(cuda) => cuda.blocking(),
         }
     }
 
     pub(crate) fn exec(&self) -> Exec {
         match self {
             Self::Cpu(cpu) => Exec::Cpu(cpu::CpuExec { workers: cpu.threads() }),
+            Self::Cuda(cuda) => Exec::Cuda(cuda::CudaExec::new(cuda.clone())),
             Self::Wgpu(gpu) => Exec::Wgpu(webgpu::WgpuExec::new(gpu.clone())),
         }
     }
@@ -150,7 +185,7 @@ impl Device {
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             Self::Cpu(cpu) => cpu.run(work),
-            Self::Wgpu(_) => work(),
+            Self::Cuda(_) | Self::Wgpu(_) => work(),
         }
     }
 }
@@ -189,6 +224,8 @@ pub trait Memory {
 pub enum Slab {
     /// Host memory.
     Host(cpu::HostSlab),
+    /// Memory of an NVIDIA GPU.
+    Cuda(cuda::CudaSlab),
     /// A buffer of a GPU.
     Wgpu(webgpu::WgpuSlab),
 }
@@ -196,7 +233,9 @@ pub enum Slab {
 /// What a device allows.
 pub(crate) struct Limits {
     /// Most bytes of one slab.
-    pub arena: usize,
+    pub slab: usize,
+    /// Bytes that nobody has taken, where the device tells.
+    pub free: usize,
 }
 
 impl Slab {
@@ -204,6 +243,7 @@ impl Slab {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Host(slab) => slab.bytes(),
+            Self::Cuda(slab) => slab.bytes(),
             Self::Wgpu(slab) => slab.bytes(),
         }
     }
@@ -212,6 +252,7 @@ impl Slab {
     pub(crate) fn id(&self) -> Option<u32> {
         match self {
             Self::Host(_) => None,
+            Self::Cuda(slab) => Some(slab.id()),
             Self::Wgpu(slab) => Some(slab.id()),
         }
     }
@@ -226,6 +267,7 @@ impl Slab {
         }
         match self {
             Self::Host(slab) => Ok(Place::Host(slab.at(offset))),
+            Self::Cuda(slab) => Ok(Place::Cuda(slab.at(offset))),
             Self::Wgpu(slab) => Ok(Place::Wgpu(slab.at(offset))),
         }
     }
@@ -235,6 +277,7 @@ impl Slab {
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
     Host(cpu::HostPlace),
+    Cuda(cuda::CudaPlace),
     Wgpu(webgpu::WgpuPlace),
 }
 
@@ -279,8 +322,34 @@ impl BufMut<'_> {
 pub enum Exec {
     /// On the host's processor, inside the thread pool of its [`cpu::Cpu`].
     Cpu(cpu::CpuExec),
+    /// On an NVIDIA GPU: launches are recorded, and run when the plan is replayed.
+    Cuda(cuda::CudaExec),
     /// On a GPU that wgpu reaches: launches are recorded, and run when the plan is replayed.
     Wgpu(webgpu::WgpuExec),
+}
+
+/// A plan's launches as a device replays them.
+pub(crate) enum Recording {
+    Cuda(cuda::Recording),
+    Wgpu(webgpu::Recording),
+}
+
+impl Recording {
+    /// Starts the plan's launches `launches`, without waiting for them.
+    pub fn submit(&self, launches: Range<usize>) -> Result<()> {
+        match self {
+            Self::Cuda(recording) => recording.submit(launches),
+            Self::Wgpu(recording) => recording.submit(launches),
+        }
+    }
+
+    /// Runs all launches and measures each.
+    pub fn profile(&self) -> Result<Vec<Duration>> {
+        match self {
+            Self::Cuda(recording) => recording.profile(),
+            Self::Wgpu(recording) => recording.profile(),
+        }
+    }
 }
 
 /// Launches that the engine itself needs. It knows no other operation.
@@ -301,21 +370,24 @@ impl Exec {
     pub(crate) fn end_launch(&mut self) {
         match self {
             Self::Cpu(_) => {}
+            Self::Cuda(exec) => exec.end_launch(),
             Self::Wgpu(exec) => exec.end_launch(),
         }
     }
 
     /// What was recorded; `None` where kernels have run already.
-    pub(crate) fn finish(self) -> Result<Option<webgpu::Recording>> {
+    pub(crate) fn finish(self) -> Result<Option<Recording>> {
         match self {
             Self::Cpu(_) => Ok(None),
-            Self::Wgpu(exec) => exec.finish().map(Some),
+            Self::Cuda(exec) => exec.finish().map(|recording| Some(Recording::Cuda(recording))),
+            Self::Wgpu(exec) => exec.finish().map(|recording| Some(Recording::Wgpu(recording))),
         }
     }
 
     pub(crate) fn builtin(&mut self, what: Builtin, target: BufMut, source: Option<Buf>) -> Result<()> {
         match self {
             Self::Cpu(_) => cpu::builtin(what, target, source),
+            Self::Cuda(exec) => cuda::builtin(exec, what, &target, source),
             Self::Wgpu(exec) => webgpu::builtin(exec, what, &target, source),
         }
     }

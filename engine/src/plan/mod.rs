@@ -12,7 +12,7 @@ mod run;
 
 use std::sync::{Arc, Mutex};
 
-use crate::device::{Builtin, arena};
+use crate::device::{Builtin, arena, Limits};
 use crate::error::{Error, Result};
 use crate::op::{Mode, Op, Update, Work};
 use crate::shape::Spec;
@@ -256,12 +256,14 @@ impl Plan {
 
 /// Refuses a plan whose arena the device can't allocate, before it tries.
 fn check_fits(launches: &[Launch], layout: &arena::Layout, memory: &MemoryReport, store: &Store) -> Result<()> {
-    let limit = store.device().limits().arena;
+    let Limits { slab, free } = store.device().limits();
+    // A larger arena takes the present one's place.
+    let limit = slab.min(free.saturating_add(store.arena().bytes()));
     if layout.bytes <= limit {
         return Ok(());
     }
     let peak = launches.get(layout.peak_launch).map_or("?", |launch| launch.path.as_str());
-    Err(Error::new("plan", "the plan needs more memory in one piece than the device allows")
+    Err(Error::new("plan", "the plan needs more memory in one piece than the device has")
         .with("arena", format!("{} bytes", layout.bytes))
         .with("limit", format!("{limit} bytes"))
         .with("peak set by", format!("launch {}: {peak}", layout.peak_launch))

@@ -4,8 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::{BufferId, GUARD, Kernel, Launch, Location, Plan};
-use crate::device::webgpu::Recording;
-use crate::device::{Buf, BufMut, Exec, Place};
+use crate::device::{Buf, BufMut, Exec, Place, Recording};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
 use crate::op::{Backward, Forward, Grad, MAX_INPUTS, UpdateIo};
@@ -38,7 +37,7 @@ impl Plan {
     /// # Errors
     /// The device failed, or (with checks) a kernel wrote beyond its buffer.
     pub fn replay(&self, store: &mut Store) -> Result<()> {
-        if !self.checks && store.device().records() {
+        if !self.checks && store.device().records() && !store.device().blocking() {
             self.begin(store)?;
             self.recorded(store)?.as_ref().map_or(Ok(()), |it| it.recording.submit(0..self.launches.len()))?;
             store.own_arena(self.id);
@@ -211,6 +210,7 @@ impl Plan {
             } else {
                 Runner::Direct(store.device().exec())
             };
+            let device_waits = store.device().blocking();
             for (at, launch) in self.launches.iter().enumerate() {
                 if self.checks {
                     self.poison(launch, store)?;
@@ -220,7 +220,8 @@ impl Plan {
                         Runner::Direct(exec) => self.run(launch, store, exec),
                         Runner::Recorded(slot) => slot.as_ref().map_or(Ok(()), |it| it.recording.submit(at..at + 1)),
                     };
-                    outcome.map_err(|error| error.within(&launch.path))?;
+                    let outcome = if device_waits { outcome.and_then(|()| store.device().finish()) } else { outcome };
+                    outcome.map_err(|error| self.describe(error, launch))?;
                 }
                 if self.checks {
                     self.check_canaries(launch, store)?;
@@ -232,6 +233,16 @@ impl Plan {
             store.own_arena(self.id);
             Ok(())
         })
+    }
+
+    /// The error of a launch with its place and the tensors that it was about.
+    fn describe(&self, error: Error, launch: &Launch) -> Error {
+        let tensors = |buffers: Vec<BufferId>| {
+            let specs: Vec<String> = buffers.iter().map(|&buffer| self.buffers[buffer].spec.to_string()).collect();
+            specs.join(", ")
+        };
+        let error = error.with("reads", tensors(launch.reads())).with("writes", tensors(launch.writes()));
+        error.within(format!("{} ({:?})", launch.path, launch.phase))
     }
 
     fn begin(&self, store: &mut Store) -> Result<()> {

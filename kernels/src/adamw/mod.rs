@@ -6,6 +6,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -101,7 +102,7 @@ impl Update for AdamW {
 
     fn scratch(&self, _state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
         match target {
-            Target::Cpu { .. } => 0,
+            Target::Cpu { .. } | Target::Cuda(_) => 0,
             Target::Wgpu(_) => wgpu::SCRATCH,
         }
     }
@@ -114,6 +115,7 @@ impl Update for AdamW {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::run(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::run(self, exec, &io),
         }
     }

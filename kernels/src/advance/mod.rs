@@ -2,6 +2,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -50,6 +51,7 @@ impl Update for Advance {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => cpu::run(io),
+            Exec::Cuda(exec) => cuda::run(exec, &io),
             Exec::Wgpu(exec) => wgpu::run(exec, &io),
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod launch;
 mod reference;
 #[cfg(test)]
@@ -77,6 +78,7 @@ impl Op for Attention {
     fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => launch::scratch(self, inputs, workers),
+            Target::Cuda(_) => cuda::scratch(self.sizes(inputs)),
             Target::Wgpu(_) => wgpu::scratch(self.sizes(inputs)),
         }
     }
@@ -92,6 +94,7 @@ impl Op for Attention {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => launch::forward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::forward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
@@ -99,6 +102,7 @@ impl Op for Attention {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => launch::backward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }

@@ -249,7 +249,7 @@ fn result_name(case: &Case, index: usize) -> String {
 pub fn gradient_bound(device: &Device) -> (DType, f64) {
     match device {
         Device::Cpu(_) => (DType::F64, 1e-6),
-        Device::Wgpu(_) => (DType::F32, 1e-2),
+        Device::Cuda(_) | Device::Wgpu(_) => (DType::F32, 1e-2),
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -76,6 +77,7 @@ impl Op for Combine {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(&self.coefficients, io)),
+            Exec::Cuda(exec) => cuda::forward(&self.coefficients, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(&self.coefficients, exec, &io),
         }
     }
@@ -83,6 +85,7 @@ impl Op for Combine {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(&self.coefficients, io)),
+            Exec::Cuda(exec) => cuda::backward(&self.coefficients, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(&self.coefficients, exec, &io),
         }
     }

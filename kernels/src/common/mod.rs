@@ -11,14 +11,17 @@
 //! - [`attack`]: operands and walk of attack steps.
 //! - `rows`: log-softmax and sums of one row, gradients row by row.
 //! - `labels`: class labels.
-//! - `gemm_wgpu`: matrix products and column sums on wgpu.
+//! - `gemm_cuda`, `gemm_wgpu`: matrix products and column sums on CUDA and wgpu.
+//! - `cuda`: what the CUDA side of ops shares; `cuda/` and `ptx.cuh` hold the headers that kernels include.
 //! - `gpu`: what the WGSL side of ops shares; `wgsl/` holds the files that kernels include.
 //! - [`peak`]: the machine's measured ceilings, for benches.
 
 pub mod attack;
+pub(crate) mod cuda;
 pub mod decay;
 pub(crate) mod flat;
 pub mod gemm;
+pub(crate) mod gemm_cuda;
 pub(crate) mod gemm_wgpu;
 pub(crate) mod gpu;
 pub mod grad;

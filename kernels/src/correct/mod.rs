@@ -5,6 +5,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -55,13 +56,14 @@ impl Op for Correct {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Cuda(exec) => cuda::forward(exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, _io: Backward) -> Result<()> {
         match exec {
-            Exec::Cpu(_) | Exec::Wgpu(_) => Err(Error::new(NAME, "has no gradient")),
+            Exec::Cpu(_) | Exec::Cuda(_) | Exec::Wgpu(_) => Err(Error::new(NAME, "has no gradient")),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 pub(crate) mod reference;
 mod wgpu;
 
@@ -83,6 +84,7 @@ impl Op for CrossEntropy {
                 Self::Soft => cpu::forward_soft::<T>(io),
                 Self::Labels { smoothing } => cpu::forward_labels::<T>(io, smoothing),
             }),
+            Exec::Cuda(exec) => cuda::forward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
@@ -93,6 +95,7 @@ impl Op for CrossEntropy {
                 Self::Soft => cpu::backward_soft::<T>(io),
                 Self::Labels { smoothing } => cpu::backward_labels::<T>(io, smoothing),
             }),
+            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }

@@ -7,6 +7,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -57,6 +58,7 @@ impl Op for Dlr {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Cuda(exec) => cuda::forward(exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
@@ -64,6 +66,7 @@ impl Op for Dlr {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
+            Exec::Cuda(exec) => cuda::backward(exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }

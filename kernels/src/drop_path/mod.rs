@@ -7,6 +7,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -61,7 +62,7 @@ impl Op for DropPath {
 
     fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
         let bytes = match target {
-            Target::Cpu { .. } => 0,
+            Target::Cpu { .. } | Target::Cuda(_) => 0,
             Target::Wgpu(_) => inputs.first().map_or(0, wgpu::scratch),
         };
         Scratch { forward: bytes, backward: bytes }
@@ -76,6 +77,7 @@ impl Op for DropPath {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::forward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
@@ -83,6 +85,7 @@ impl Op for DropPath {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }

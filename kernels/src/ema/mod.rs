@@ -2,6 +2,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -53,6 +54,7 @@ impl Update for Ema {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self.decay, io)),
+            Exec::Cuda(exec) => cuda::run(self.decay, exec, &io),
             Exec::Wgpu(exec) => wgpu::run(self.decay, exec, &io),
         }
     }

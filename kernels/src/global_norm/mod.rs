@@ -6,6 +6,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -68,6 +69,7 @@ impl Op for GlobalNorm {
             Target::Cpu { .. } => {
                 inputs.iter().map(|spec| spec.elements().div_ceil(BLOCK)).sum::<usize>() * size_of::<f64>()
             }
+            Target::Cuda(_) => cuda::scratch(inputs),
             Target::Wgpu(caps) => wgpu::scratch(inputs, caps),
         };
         Scratch { forward, backward: 0 }
@@ -82,13 +84,14 @@ impl Op for GlobalNorm {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io, self.max_norm)),
+            Exec::Cuda(exec) => cuda::forward(self.max_norm, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self.max_norm, exec, &io),
         }
     }
 
     fn backward(&self, exec: &mut Exec, _io: Backward) -> Result<()> {
         match exec {
-            Exec::Cpu(_) | Exec::Wgpu(_) => Err(Error::new(NAME, "has no gradient")),
+            Exec::Cpu(_) | Exec::Cuda(_) | Exec::Wgpu(_) => Err(Error::new(NAME, "has no gradient")),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -59,7 +60,7 @@ impl Op for GradGate {
 
     fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {
         match target {
-            Target::Cpu { .. } => Scratch::default(),
+            Target::Cpu { .. } | Target::Cuda(_) => Scratch::default(),
             Target::Wgpu(_) => Scratch { forward: 0, backward: wgpu::SCRATCH },
         }
     }
@@ -72,6 +73,7 @@ impl Op for GradGate {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Cuda(exec) => cuda::forward(exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
@@ -79,6 +81,7 @@ impl Op for GradGate {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self.stream, io)),
+            Exec::Cuda(exec) => cuda::backward(self.stream, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self.stream, exec, &io),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -39,6 +40,7 @@ impl Update for L2Step {
     fn scratch(&self, state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
         match target {
             Target::Cpu { .. } => 0,
+            Target::Cuda(_) => state.first().map_or(0, cuda::scratch),
             Target::Wgpu(_) => state.first().map_or(0, wgpu::scratch),
         }
     }
@@ -50,6 +52,7 @@ impl Update for L2Step {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(io)),
+            Exec::Cuda(exec) => cuda::run(exec, &io),
             Exec::Wgpu(exec) => wgpu::run(exec, &io),
         }
     }

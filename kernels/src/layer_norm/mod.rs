@@ -10,6 +10,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -84,6 +85,8 @@ impl Op for LayerNorm {
                 let sums = if summed { rows.div_ceil(rows_per_sum(rows)) } else { 0 };
                 (sums + workers) * 2 * x.shape.last() * x.dtype.size()
             }
+            Target::Cuda(caps) if summed => cuda::scratch(*x, caps),
+            Target::Cuda(_) => 0,
             Target::Wgpu(caps) if summed => wgpu::scratch(*x, caps),
             Target::Wgpu(_) => 0,
         };
@@ -102,6 +105,7 @@ impl Op for LayerNorm {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self.eps, io)),
+            Exec::Cuda(exec) => cuda::forward(self.eps, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self.eps, exec, &io),
         }
     }
@@ -109,6 +113,7 @@ impl Op for LayerNorm {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
+            Exec::Cuda(exec) => cuda::backward(exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }

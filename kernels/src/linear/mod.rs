@@ -9,6 +9,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -93,6 +94,7 @@ impl Op for Linear {
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(inputs, wanted, workers),
+            Target::Cuda(caps) => cuda::scratch(inputs, wanted, caps),
             Target::Wgpu(caps) => wgpu::scratch(inputs, wanted, caps),
         }
     }
@@ -109,6 +111,7 @@ impl Op for Linear {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::forward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
@@ -116,6 +119,7 @@ impl Op for Linear {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
+            Exec::Cuda(exec) => cuda::backward(exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -45,6 +46,7 @@ impl Update for LinfStep {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(io)),
+            Exec::Cuda(exec) => cuda::run(exec, &io),
             Exec::Wgpu(exec) => wgpu::run(exec, &io),
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -63,6 +64,7 @@ impl Op for Margin {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io, self.cap)),
+            Exec::Cuda(exec) => cuda::forward(self.cap, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self.cap, exec, &io),
         }
     }
@@ -70,6 +72,7 @@ impl Op for Margin {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io, self.cap)),
+            Exec::Cuda(exec) => cuda::backward(self.cap, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self.cap, exec, &io),
         }
     }

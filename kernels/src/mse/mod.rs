@@ -5,6 +5,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -66,6 +67,7 @@ impl Op for SquaredError {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io, self.mean)),
+            Exec::Cuda(exec) => cuda::forward(self.mean, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self.mean, exec, &io),
         }
     }
@@ -73,6 +75,7 @@ impl Op for SquaredError {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io, self.mean)),
+            Exec::Cuda(exec) => cuda::backward(self.mean, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self.mean, exec, &io),
         }
     }

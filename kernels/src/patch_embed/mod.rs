@@ -6,6 +6,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -100,6 +101,7 @@ impl Op for PatchEmbed {
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(inputs, wanted, workers),
+            Target::Cuda(caps) => cuda::scratch(inputs, wanted, caps),
             Target::Wgpu(caps) => wgpu::scratch(inputs, wanted, caps),
         }
     }
@@ -115,6 +117,7 @@ impl Op for PatchEmbed {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Cuda(exec) => cuda::forward(exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
@@ -122,6 +125,7 @@ impl Op for PatchEmbed {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
+            Exec::Cuda(exec) => cuda::backward(exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }

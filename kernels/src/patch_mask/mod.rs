@@ -9,6 +9,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -95,6 +96,7 @@ impl Update for PatchMask {
         let patches = state.first().and_then(|delta| self.sizes(delta).ok()).map_or(0, |(_, patches)| patches);
         match target {
             Target::Cpu { .. } => 2 * patches * size_of::<u32>(),
+            Target::Cuda(_) => cuda::scratch(patches),
             Target::Wgpu(_) => wgpu::scratch(patches),
         }
     }
@@ -106,6 +108,7 @@ impl Update for PatchMask {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::run(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::run(self, exec, &io),
         }
     }

@@ -12,6 +12,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -109,6 +110,7 @@ impl Update for RandomStart {
     fn scratch(&self, state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
         match target {
             Target::Cpu { .. } => 0,
+            Target::Cuda(_) => state.first().map_or(0, |delta| cuda::scratch(self.start, delta)),
             Target::Wgpu(_) => state.first().map_or(0, |delta| wgpu::scratch(self.start, delta)),
         }
     }
@@ -120,6 +122,7 @@ impl Update for RandomStart {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::run(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::run(self, exec, &io),
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -103,6 +104,7 @@ impl Update for Sgd {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.inputs[0].spec().dtype, NAME, T => cpu::run::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::run(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::run(self, exec, &io),
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -54,6 +55,7 @@ impl Op for SoftmaxDistance {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(io)),
+            Exec::Cuda(exec) => cuda::forward(exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(exec, &io),
         }
     }
@@ -61,6 +63,7 @@ impl Op for SoftmaxDistance {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
+            Exec::Cuda(exec) => cuda::backward(exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -131,6 +132,7 @@ impl Op for StochasticLinear {
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(self, inputs, wanted, workers),
+            Target::Cuda(_) => cuda::scratch(self, inputs, wanted),
             Target::Wgpu(caps) => {
                 let bytes = wgpu::scratch(self, inputs, caps);
                 Scratch { forward: bytes, backward: if wanted.has(0) { bytes } else { 0 } }
@@ -153,6 +155,7 @@ impl Op for StochasticLinear {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::forward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
@@ -160,6 +163,7 @@ impl Op for StochasticLinear {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }

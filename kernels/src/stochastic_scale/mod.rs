@@ -18,6 +18,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -141,6 +142,7 @@ impl Op for StochasticScale {
         let bytes = match target {
             Target::Cpu { .. } if self.sharing == Sharing::Batch => row,
             Target::Cpu { workers } => workers * row,
+            Target::Cuda(_) => cuda::scratch(self.sharing, x),
             Target::Wgpu(_) => wgpu::scratch(self.sharing, x),
         };
         Scratch { forward: bytes, backward: bytes }
@@ -155,6 +157,7 @@ impl Op for StochasticScale {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::forward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
@@ -162,6 +165,7 @@ impl Op for StochasticScale {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }

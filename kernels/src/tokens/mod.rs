@@ -14,6 +14,7 @@
 
 pub mod cases;
 mod cpu;
+mod cuda;
 mod reference;
 mod wgpu;
 
@@ -186,6 +187,7 @@ impl Op for Tokens {
     fn forward(&self, exec: &mut Exec, io: Forward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.output.spec().dtype, NAME, T => cpu::forward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::forward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::forward(self, exec, &io),
         }
     }
@@ -193,6 +195,7 @@ impl Op for Tokens {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(self, io)),
+            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(self, exec, &io),
         }
     }

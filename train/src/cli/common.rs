@@ -1,6 +1,7 @@
 //! Flags that every subcommand has.
 
 use clap::{Args, ValueEnum};
+use engine::device::cuda;
 use engine::device::webgpu::Options;
 use engine::{Device, Error, Result};
 
@@ -32,21 +33,29 @@ pub struct Common {
 pub enum DeviceName {
     /// The host's processor
     Cpu,
+    /// An NVIDIA GPU, through its driver and NVRTC
+    Cuda,
     /// A GPU, through Vulkan, Metal or DX12
     Wgpu,
+}
+
+/// The first GPU that the driver offers; CUDA_VISIBLE_DEVICES chooses others. VITRUM_CUDA_BLOCKING=1 waits for each launch.
+fn cuda_options() -> cuda::Options {
+    cuda::Options { ordinal: 0, blocking: std::env::var_os("VITRUM_CUDA_BLOCKING").is_some_and(|value| value == "1") }
 }
 
 impl Common {
     /// The device that was asked for.
     pub fn device(&self) -> Result<Device> {
         match self.device {
-            DeviceName::Cpu if self.adapter.is_some() => {
-                Err(Error::new("--adapter", "the CPU has no adapters").help("add --device wgpu"))
+            DeviceName::Cpu | DeviceName::Cuda if self.adapter.is_some() => {
+                Err(Error::new("--adapter", "only wgpu has adapters").help("add --device wgpu"))
             }
-            DeviceName::Cpu if self.f16 => {
-                Err(Error::new("--f16", "the CPU computes in f32").help("add --device wgpu, or leave it out"))
+            DeviceName::Cpu | DeviceName::Cuda if self.f16 => {
+                Err(Error::new("--f16", "only wgpu takes it").help("add --device wgpu, or leave it out"))
             }
             DeviceName::Cpu => Device::cpu(self.threads),
+            DeviceName::Cuda => Device::cuda(&cuda_options()),
             DeviceName::Wgpu => self.adapter_device(),
         }
     }

@@ -52,7 +52,9 @@ fn window(place: Option<Place>, spec: Spec) -> Result<Window> {
         Some(Place::Wgpu(place)) => {
             Ok(Window { slab: Some(place.slab), offset: place.offset, bytes: memory::bytes(spec.bytes()), spec })
         }
-        Some(Place::Host(_)) => Err(Error::new("buffer", "the buffer lies on the host").with("buffer", spec)),
+        Some(Place::Host(_) | Place::Cuda(_)) => {
+            Err(Error::new("buffer", "the buffer lies on another device").with("buffer", spec))
+        }
         None => Err(Error::new("buffer", "a kernel reads a value that is not kept")
             .with("value", spec)
             .help("name it in the op's keeps()")),

@@ -1,7 +1,7 @@
 //! What a device reaches at most, measured: the yardstick of benches.
 
 mod cpu;
-mod wgpu;
+mod gpu;
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub struct Peak {
 pub fn measure(device: &Device, time: Duration) -> Result<Peak> {
     match device {
         Device::Cpu(_) => device.run(|| cpu::measure(time)),
-        Device::Wgpu(_) => wgpu::measure(device, time),
+        Device::Cuda(_) | Device::Wgpu(_) => gpu::measure(device, time),
     }
 }
 

@@ -1,0 +1,54 @@
+//! What the CUDA side of ops shares: the headers that kernels include, and values as kernels take them.
+
+use engine::device::cuda::{CudaExec, Param};
+use engine::device::source::{Library, Source};
+use engine::rng::normal_table;
+use engine::{Grad, Mode, Result};
+
+use super::random::Law;
+use crate::activation::Activation;
+
+/// Headers that kernels include by name.
+pub(crate) const LIBRARY: Library = &[
+    ("math.cuh", include_str!("cuda/math.cuh")),
+    ("philox.cuh", include_str!("cuda/philox.cuh")),
+    ("ptx.cuh", include_str!("ptx.cuh")),
+    ("reduce.cuh", include_str!("cuda/reduce.cuh")),
+    ("storage.cuh", include_str!("cuda/storage.cuh")),
+];
+
+/// A kernel file with our headers. `file` is its path in the repository.
+pub(crate) const fn source(file: &'static str, text: &'static str) -> Source {
+    Source { file, text, library: LIBRARY }
+}
+
+/// An activation as `math.cuh` takes it.
+pub(crate) fn activation_number(activation: Option<Activation>) -> u32 {
+    match activation {
+        None => 0,
+        Some(Activation::Relu) => 1,
+        Some(Activation::Gelu) => 2,
+    }
+}
+
+/// A law as kernels take it: the five parameters `unsigned kind, float a, float b, float c, const int* table`.
+///
+/// # Errors
+/// As [`CudaExec::constant`].
+pub(crate) fn law_params(exec: &CudaExec, law: Law) -> Result<[Param; 5]> {
+    let (kind, [a, b, c]): (u32, [f32; 3]) = match law {
+        Law::Uniform { low, width } => (0, [low, width, 0.0]),
+        Law::Normal { mean, std } => (1, [mean, std, 0.0]),
+        Law::TwoPoint { q, on, off } => (2, [q, on, off]),
+    };
+    let table = match law {
+        Law::Normal { .. } => exec.constant(normal_table())?,
+        Law::Uniform { .. } | Law::TwoPoint { .. } => Param::NULL,
+    };
+    Ok([kind.into(), a.into(), b.into(), c.into(), table])
+}
+
+/// A gradient that is wanted: its address, and whether it is added to.
+pub(crate) fn grad_at(grad: Option<&Grad>) -> Result<Option<(Param, bool)>> {
+    grad.map(|grad| Ok((grad.buf.address()?, grad.mode == Mode::Add))).transpose()
+}
