@@ -1,63 +1,9 @@
-//! Against PyTorch and timm: two small models of random weights (`goldens/`), and a real one that others trained.
-//!
-//! In f32 the bound is ten times the error of PyTorch's own f32 (see `goldens/README.md`); in f64 what remains is that
-//! gradients lie in the files as f32, and that means and deviations of the normalisation are f32 here.
+//! Against PyTorch and timm: two small models of random weights (`support/goldens.rs`), and a real one that others trained.
 
 mod support;
 
-use std::path::Path;
-
-use engine::check::nmse;
-use engine::{DType, Device, Result, Tape, Tensor};
-use kernels::combine::combine;
-use kernels::common::attack::Step;
-use kernels::linf_step::linf_step;
-use models::tensor_file::TensorFile;
-use models::vit::Run;
-use models::{LoadOptions, Loaded, load};
-use support::vit::{Net, to};
-
-struct Golden {
-    name: &'static str,
-    loaded: Loaded,
-    file: TensorFile,
-    labels: Vec<i32>,
-}
-
-fn golden(name: &'static str, heads: usize) -> Result<Golden> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens");
-    let options = LoadOptions {
-        heads: Some(heads),
-        norm_eps: Some(1e-6),
-        normalise: Some("imagenet".to_owned()),
-        ..LoadOptions::default()
-    };
-    let loaded = load(folder.join(format!("{name}.safetensors")), &options)?;
-    let file = TensorFile::open(folder.join(format!("{name}_golden.safetensors")))?;
-    let labels = file.read("labels")?.values::<i32>()?.to_vec();
-    Ok(Golden { name, loaded, file, labels })
-}
-
-fn goldens() -> Result<[Golden; 2]> {
-    Ok([golden("vit", 2)?, golden("deit", 3)?])
-}
-
-impl Golden {
-    fn net(&self, device: &Device, dtype: DType, images: &Tensor) -> Result<Net> {
-        Net::new(device.clone(), &self.loaded.config, &self.loaded.tensors, dtype, images, &self.labels)
-    }
-
-    fn read(&self, key: &str) -> Result<Tensor> {
-        self.file.read(key)
-    }
-
-    /// Largest relative error of losses.
-    fn losses(&self, key: &str, ours: &[f64]) -> Result<f64> {
-        let theirs = self.read(key)?.to_f64();
-        assert_eq!(theirs.len(), ours.len());
-        Ok(ours.iter().zip(theirs).map(|(a, b)| ((a - b) / b).abs()).fold(0.0, f64::max))
-    }
-}
+use engine::{DType, Device};
+use support::goldens;
 
 /// Where and in which type the goldens are computed: on the CPU in both, on this machine's adapter in f32.
 fn places() -> Vec<(Device, DType)> {
@@ -66,104 +12,19 @@ fn places() -> Vec<(Device, DType)> {
     [(cpu.clone(), DType::F32), (cpu, DType::F64)].into_iter().chain(adapter).collect()
 }
 
-/// Bound on |a - b|^2 / |b|^2, by type.
-fn bound(dtype: DType) -> f64 {
-    if dtype == DType::F32 { 5e-12 } else { 1e-13 }
-}
-
 #[test]
 fn logits_features_and_every_gradient() {
-    for golden in goldens().unwrap() {
-        for (device, dtype) in places() {
-            let mut net = golden.net(&device, dtype, &golden.read("images").unwrap()).unwrap();
-            let mut tape = Tape::new();
-            let images = tape.var(&net.store, net.images).unwrap();
-            let (output, loss) = net.loss(&mut tape, images, &Run::default()).unwrap();
-            let names: Vec<String> = golden.loaded.tensors.iter().map(|(name, _)| name.clone()).collect();
-            let leaves = names.iter().map(|name| {
-                let var = net.store.find(net.vit.params(), name).unwrap();
-                tape.var(&net.store, var).unwrap()
-            });
-            let mut leaves: Vec<_> = leaves.collect();
-            leaves.push(images);
-            let gradients = tape.gradients(loss, &leaves).unwrap();
-            let mut keep = vec![output.logits, output.features, loss];
-            keep.extend(&gradients);
-            let plan = tape.plan(&mut net.store, &keep).unwrap();
-            plan.replay(&mut net.store).unwrap();
-
-            let mut pairs = vec![("logits".to_owned(), output.logits), ("features".to_owned(), output.features)];
-            pairs.push(("loss".to_owned(), loss));
-            pairs.extend(names.iter().map(|name| format!("grad.{name}")).zip(gradients.iter().copied()));
-            pairs.push(("d_images".to_owned(), gradients[names.len()]));
-            assert_eq!(
-                golden.file.names().iter().filter(|key| key.starts_with("grad.")).count(),
-                names.len(),
-                "the goldens hold as many gradients as the model has parameters"
-            );
-            for (key, value) in pairs {
-                let error = nmse(&plan.read(&net.store, value).unwrap().to_f64(), &golden.read(&key).unwrap().to_f64());
-                assert!(error < bound(dtype), "{} {} {dtype} {key}: {error:e}", golden.name, device.name());
-            }
-        }
-    }
+    goldens::logits_features_and_every_gradient(&places());
 }
 
 #[test]
 fn ten_steps_of_sgd() {
-    for golden in goldens().unwrap() {
-        for (device, dtype) in places() {
-            let bound = if dtype == DType::F32 { 1e-5 } else { 1e-6 };
-            let mut net = golden.net(&device, dtype, &golden.read("images").unwrap()).unwrap();
-            let (plan, loss) = net.training(0.05, 0.9, 1e-4, f64::INFINITY, true).unwrap();
-            let mut losses = Vec::new();
-            for _ in 0..=10 {
-                plan.replay(&mut net.store).unwrap();
-                losses.push(plan.read(&net.store, loss).unwrap().to_f64()[0]);
-            }
-            let error = golden.losses("sgd.losses", &losses).unwrap();
-            assert!(error < bound, "{} {} {dtype}: {error:e}", golden.name, device.name());
-            assert!(losses[10] < 0.7 * losses[0], "{losses:?}");
-        }
-    }
+    goldens::ten_steps_of_sgd(&places());
 }
 
 #[test]
 fn five_steps_of_pgd() {
-    for golden in goldens().unwrap() {
-        for (device, dtype) in places() {
-            let (loss_bound, image_bound) = if dtype == DType::F32 { (1e-6, 2e-7) } else { (1e-7, 1e-7) };
-            let clean = golden.read("images").unwrap();
-            let noise = golden.read("pgd.noise").unwrap();
-            let mut net = golden.net(&device, dtype, &clean).unwrap();
-            let mut tape = Tape::new();
-            let images = tape.var(&net.store, net.images).unwrap();
-            let delta = net.store.single("delta", engine::Role::Data, net.store.spec(net.images).unwrap()).unwrap();
-            let start = clean.to_f64().into_iter().zip(noise.to_f64()).map(|(x, n)| (x + n).clamp(0.0, 1.0) - x);
-            let start = Tensor::new(clean.dims(), &start.collect::<Vec<f64>>()).unwrap();
-            net.store.write(delta, &to(dtype, &start).unwrap()).unwrap();
-            let moved = tape.var(&net.store, delta).unwrap();
-            let adversarial = combine(&mut tape, &[(1.0, images), (1.0, moved)]).unwrap();
-            let (_, loss) = net.loss(&mut tape, adversarial, &Run::default()).unwrap();
-            let gradient = tape.gradients(loss, &[adversarial]).unwrap()[0];
-            let (_, eps) = net.scalar(&mut tape, "eps", 8.0 / 255.0).unwrap();
-            let (_, alpha) = net.scalar(&mut tape, "alpha", 2.0 / 255.0).unwrap();
-            let step = Step { delta, gradient, images, eps, alpha, active: None };
-            linf_step(&mut tape, &net.store, step).unwrap();
-            let plan = tape.plan(&mut net.store, &[loss, adversarial]).unwrap();
-            let mut losses = Vec::new();
-            for _ in 0..=5 {
-                plan.replay(&mut net.store).unwrap();
-                losses.push(plan.read(&net.store, loss).unwrap().to_f64()[0]);
-            }
-            // The sixth replay computed the loss of the fifth iterate before it stepped on.
-            let last = plan.read(&net.store, adversarial).unwrap().to_f64();
-            let error = golden.losses("pgd.losses", &losses).unwrap();
-            assert!(error < loss_bound, "{} {} {dtype}: loss {error:e}", golden.name, device.name());
-            let error = engine::check::max_error(&last, &golden.read("pgd.adversarial").unwrap().to_f64());
-            assert!(error < image_bound, "{} {} {dtype}: last iterate {error:e}", golden.name, device.name());
-        }
-    }
+    goldens::five_steps_of_pgd(&places());
 }
 
 mod real_weights {

@@ -1,5 +1,7 @@
 //! House rules that a machine can check, so that nobody has to remember them in a review.
 
+#[path = "support/nvrtc.rs"]
+mod nvrtc;
 #[path = "support/wgsl.rs"]
 mod wgsl;
 
@@ -12,8 +14,13 @@ const MOST_LINES: usize = 500;
 
 /// Files that may hold unsafe code: memory of the device, kernels compiled without bounds checks, disjoint parts for
 /// threads, SIMD leaves, and tests that count allocations or break a promise on purpose.
-const UNSAFE_FILES: [&str; 14] = [
+const UNSAFE_FILES: [&str; 19] = [
     "engine/src/device/cpu.rs",
+    "engine/src/device/cuda/library.rs",
+    "engine/src/device/cuda/memory.rs",
+    "engine/src/device/cuda/mod.rs",
+    "engine/src/device/cuda/nvrtc.rs",
+    "engine/src/device/cuda/recording.rs",
     "engine/src/device/webgpu/kernel.rs",
     "kernels/src/attention/cpu.rs",
     "kernels/src/common/gemm/drive.rs",
@@ -237,4 +244,32 @@ fn the_check_of_wgsl_finds_what_it_looks_for() {
     assert!(check(&(many + &kernel("64", &sum))).unwrap_err().contains("9 storage buffers"));
     assert!(check(&kernel("64", "x[0] = subgroupAdd(x[0]);")).is_err(), "subgroups are not in the baseline");
     assert!(wgsl::check("a.subgroup.wgsl", &kernel("64", "x[0] = subgroupAdd(x[0]);"), &find).is_ok());
+}
+
+/// Registers / bytes of shared memory of every CUDA kernel: f32 then bf16, each on sm_80, sm_90a and sm_100.
+const RESOURCES: &str = "tests/snapshots/cuda_resources.txt";
+
+#[test]
+fn every_cuda_kernel_compiles_without_spills_and_takes_what_it_took() {
+    if std::env::var_os("VITRUM_CUDA_LIBRARY_PATH").is_none() {
+        vitrum_tests::skipped(
+            "CUDA kernels under the real NVRTC: VITRUM_CUDA_LIBRARY_PATH is not set; tests/run installs it",
+        );
+        return;
+    }
+    let kernels = files("kernels/src", ".cu").into_iter().chain(files("engine/src", ".cu"));
+    let kernels: Vec<_> = kernels.collect();
+    assert!(kernels.len() > 30, "only {} CUDA sources: looked in the wrong place", kernels.len());
+    for (path, text) in &kernels {
+        assert!(text.starts_with("//"), "{path} does not say what it computes in its first line");
+    }
+    let found = nvrtc::table(&kernels, &files("kernels/src/common", ".cuh")).unwrap();
+    let path = root().join(RESOURCES);
+    let head = "# Registers/bytes of shared memory of every CUDA kernel, by NVRTC 13.0: f32 on sm_80, sm_90a, sm_100, then bf16 on the same.\n\
+                # After a change that is meant: VITRUM_UPDATE_SNAPSHOTS=1 tests/run -p vitrum-tests --test sources\n";
+    if std::env::var_os("VITRUM_UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, format!("{head}{}\n", found.join("\n"))).unwrap();
+    }
+    let difference = nvrtc::difference(&std::fs::read_to_string(&path).unwrap_or_default(), &found);
+    assert!(difference.is_empty(), "{RESOURCES} says otherwise (- there, + here):\n{difference}");
 }

@@ -163,7 +163,7 @@ impl Update for Run {
     fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
         match exec {
             Exec::Wgpu(exec) => exec.launch(&Kernel::new(self.0, "main"), &[0_u32; 4], &[io.scratch.whole()?], 1),
-            Exec::Cpu(_) => Err(Error::new("run", "runs on wgpu only")),
+            Exec::Cpu(_) | Exec::Cuda(_) => Err(Error::new("run", "runs on wgpu only")),
         }
     }
 }

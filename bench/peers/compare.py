@@ -33,7 +33,7 @@ def default_peers(python, threads):
     candle = pathlib.Path(target or ROOT / "bench/peers/candle/target") / "release" / "vitrum-peer-candle"
     return {
         OURS: [str(ours), "bench", "--steps", "--once", "--threads", str(threads)],
-        "torch": [python, str(ROOT / "bench/peers/torch_cpu.py"), "--once", "--threads", str(threads)],
+        "torch": [python, str(ROOT / "bench/peers/torch_eager.py"), "--once", "--threads", str(threads)],
         "candle": [str(candle)],
     }
 

@@ -12,7 +12,7 @@ mod run;
 
 use std::sync::{Arc, Mutex};
 
-use crate::device::{Builtin, arena, Limits};
+use crate::device::{Builtin, Limits, arena};
 use crate::error::{Error, Result};
 use crate::op::{Mode, Op, Update, Work};
 use crate::shape::Spec;

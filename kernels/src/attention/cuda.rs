@@ -1,7 +1,7 @@
 //! Launches on CUDA.
 
 use engine::device::cuda::CudaExec;
-use engine::{Scratch, Backward, Error, Forward, Result};
+use engine::{Backward, Error, Forward, Result, Scratch};
 
 use super::Attention;
 

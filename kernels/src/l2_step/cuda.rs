@@ -1,7 +1,7 @@
 //! Launches on CUDA.
 
 use engine::device::cuda::CudaExec;
-use engine::{Spec, Error, Result, UpdateIo};
+use engine::{Error, Result, Spec, UpdateIo};
 
 pub(super) fn run(_exec: &mut CudaExec, _io: &UpdateIo) -> Result<()> {
     Err(Error::new("l2_step", "has no CUDA kernel yet"))

@@ -1,7 +1,7 @@
 //! Launches on CUDA.
 
 use engine::device::cuda::CudaExec;
-use engine::{Spec, Backward, Error, Forward, Result};
+use engine::{Backward, Error, Forward, Result, Spec};
 
 pub(super) fn forward(_eps: f32, _exec: &mut CudaExec, _io: &Forward) -> Result<()> {
     Err(Error::new("layer_norm", "has no CUDA kernel yet"))

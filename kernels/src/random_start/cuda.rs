@@ -1,7 +1,7 @@
 //! Launches on CUDA.
 
 use engine::device::cuda::CudaExec;
-use engine::{Spec, Error, Result, UpdateIo};
+use engine::{Error, Result, Spec, UpdateIo};
 
 use super::RandomStart;
 

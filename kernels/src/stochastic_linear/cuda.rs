@@ -1,7 +1,7 @@
 //! Launches on CUDA.
 
 use engine::device::cuda::CudaExec;
-use engine::{Inputs, Scratch, Spec, Backward, Error, Forward, Result};
+use engine::{Backward, Error, Forward, Inputs, Result, Scratch, Spec};
 
 use super::StochasticLinear;
 

@@ -1,7 +1,7 @@
 //! Launches on CUDA.
 
 use engine::device::cuda::CudaExec;
-use engine::{Spec, Backward, Error, Forward, Result};
+use engine::{Backward, Error, Forward, Result, Spec};
 
 use super::StochasticScale;
 

@@ -15,43 +15,48 @@ pub struct Args {
     /// Where the report goes: one HTML file with tables, charts and pictures
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     report: PathBuf,
-    /// Training images
-    #[arg(long, value_name = "N", default_value_t = Demo::default().train)]
-    train: usize,
-    /// Test images
-    #[arg(long, value_name = "N", default_value_t = Demo::default().test)]
-    test: usize,
-    /// Epochs of the first model's training
-    #[arg(long, value_name = "N", default_value_t = Demo::default().epochs)]
-    epochs: u32,
-    /// Epochs of each finetuning; adversarial training takes twice as many
-    #[arg(long, value_name = "N", default_value_t = Demo::default().finetune)]
-    finetune: u32,
-    /// Images per step
-    #[arg(long, value_name = "N", default_value_t = Demo::default().batch)]
-    batch: usize,
+    /// A small model on few images: a minute in software, and far too little to learn much
+    #[arg(long)]
+    tiny: bool,
+    /// Training images [default: 6000; 64 if tiny]
+    #[arg(long, value_name = "N")]
+    train: Option<usize>,
+    /// Test images [default: 500; 20 if tiny]
+    #[arg(long, value_name = "N")]
+    test: Option<usize>,
+    /// Epochs of the first model's training [default: 12; 2 if tiny]
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Epochs of each finetuning; adversarial training takes twice as many [default: 3; 1 if tiny]
+    #[arg(long, value_name = "N")]
+    finetune: Option<u32>,
+    /// Images per step [default: 64; 16 if tiny]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
 }
 
 impl Default for Args {
     fn default() -> Self {
-        let Demo { train, test, epochs, finetune, batch, .. } = Demo::default();
-        Self { report: "report.html".into(), train, test, epochs, finetune, batch }
+        let report = "report.html".into();
+        Self { report, tiny: false, train: None, test: None, epochs: None, finetune: None, batch: None }
     }
 }
 
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
-        if self.batch == 0 {
+        if self.batch == Some(0) {
             return Err(Error::new("--batch", "a batch of 0 images can't be trained on").help("give 1 or more"));
         }
         let device = common.device()?;
+        let base = if self.tiny { Demo::TINY } else { Demo::FULL };
         let demo = Demo {
             seed: common.seed,
-            train: self.train,
-            test: self.test,
-            epochs: self.epochs,
-            finetune: self.finetune,
-            batch: self.batch,
+            train: self.train.unwrap_or(base.train),
+            test: self.test.unwrap_or(base.test),
+            epochs: self.epochs.unwrap_or(base.epochs),
+            finetune: self.finetune.unwrap_or(base.finetune),
+            batch: self.batch.unwrap_or(base.batch),
+            ..base
         };
         let mut progress = Progress::new("steps");
         let outcome =

@@ -1,5 +1,6 @@
 //! `vitrum devices`
 
+use engine::device::cuda;
 use engine::device::webgpu::{self, AdapterReport};
 use engine::{Device, Result};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use super::common::Common;
 
 /// List the devices that can compute
 ///
-/// The processor, then every adapter that Vulkan, Metal or DX12 offers, with its limits; an arrow marks the one that
+/// The processor, then NVIDIA's GPUs (or what is missing to use one, and where it was looked for), then every adapter that Vulkan, Metal or DX12 offers, with its limits; an arrow marks the one that
 /// --device wgpu takes, and the last column says why.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  vitrum devices\n  vitrum devices --adapter llvmpipe --json")]
@@ -38,6 +39,19 @@ impl Args {
         let screen = common.screen();
         let memory = processor.memory.map_or_else(|| "memory unknown".to_owned(), mebibytes);
         screen.line(format!("{}, {memory}", processor.description))?;
+        let cards = cuda::list();
+        match &cards {
+            Ok(cards) => {
+                let mut rows =
+                    vec![["CUDA device", "compute capability", "memory", "driver"].map(str::to_owned).to_vec()];
+                rows.extend(cards.iter().map(card));
+                screen.table(&rows)?;
+                if let Err(error) = cuda::compiler() {
+                    screen.line(error)?;
+                }
+            }
+            Err(error) => screen.line(error)?,
+        }
         if adapters.is_empty() {
             screen.line(webgpu::nothing_found())?;
         } else {
@@ -48,8 +62,29 @@ impl Args {
             screen.table(&rows)?;
         }
         let adapters: Vec<_> = adapters.iter().map(json).collect();
-        screen.json(&serde_json::json!({ "devices": [processor], "adapters": adapters }))
+        let cuda = match cards {
+            Ok(cards) => serde_json::json!({ "devices": cards.iter().map(card_json).collect::<Vec<_>>(),
+                "nvrtc": cuda::compiler().ok().map(|(major, minor)| format!("{major}.{minor}")) }),
+            Err(error) => serde_json::json!({ "devices": [], "problem": error.to_string() }),
+        };
+        screen.json(&serde_json::json!({ "devices": [processor], "cuda": cuda, "adapters": adapters }))
     }
+}
+
+fn card(card: &cuda::Report) -> Vec<String> {
+    let (major, minor) = card.driver;
+    let memory = u64::try_from(card.memory).map_or_else(|_| String::new(), mebibytes);
+    vec![card.name.clone(), card.caps.capability.to_string(), memory, format!("CUDA {major}.{minor}")]
+}
+
+fn card_json(card: &cuda::Report) -> serde_json::Value {
+    serde_json::json!({
+        "name": card.name,
+        "compute_capability": card.caps.capability,
+        "memory": card.memory,
+        "driver": format!("{}.{}", card.driver.0, card.driver.1),
+        "multiprocessors": card.caps.processors,
+    })
 }
 
 fn row(adapter: &AdapterReport) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The demonstration: one ViT trained on drawn shapes, three finetuned copies, all four attacked and measured, one report.
 //!
-//! Patch 8 and width 96: the 192-column patch embedding has an exact nullspace of at least 96 dimensions to show.
+//! Patch 8 and width 96 (24 if tiny): the 192-column patch embedding has an exact nullspace of at least 96 dimensions to show.
 
 mod page;
 
@@ -37,12 +37,15 @@ pub struct Demo {
     pub finetune: u32,
     /// Samples per step.
     pub batch: usize,
+    /// A model of width 24 and depth 2 instead of 96 and 4.
+    pub tiny: bool,
 }
 
-impl Default for Demo {
-    fn default() -> Self {
-        Self { seed: 1, train: 6000, test: 500, epochs: 12, finetune: 3, batch: 64 }
-    }
+impl Demo {
+    /// Minutes on a processor's cores.
+    pub const FULL: Self = Self { seed: 1, train: 6000, test: 500, epochs: 12, finetune: 3, batch: 64, tiny: false };
+    /// A minute where a GPU is emulated: it shows that everything runs, and teaches little.
+    pub const TINY: Self = Self { seed: 1, train: 64, test: 20, epochs: 2, finetune: 1, batch: 16, tiny: true };
 }
 
 /// One of the four models, measured.
@@ -124,7 +127,7 @@ pub fn run(device: &Device, demo: &Demo, report: &Path, progress: Progress) -> R
     let options = |limit| Options { limit: Some(limit), seed: demo.seed, ..Options::default() };
     let train = Arc::new(data::open("synthetic", Split::Train, &options(demo.train))?);
     let test = Arc::new(data::open("synthetic", Split::Test, &options(demo.test))?);
-    let config = config(train.classes().len());
+    let config = config(train.classes().len(), demo.tiny);
     let mut models = Vec::new();
     let mut trained: Vec<(VitConfig, Weights)> = Vec::new();
     for stage in stages(demo, &config)? {
@@ -145,16 +148,17 @@ pub fn run(device: &Device, demo: &Demo, report: &Path, progress: Progress) -> R
 }
 
 /// The demonstration's ViT: ReLU, so that the stochastic copy differs by its layers alone (2112.15111).
-fn config(classes: usize) -> VitConfig {
+fn config(classes: usize, tiny: bool) -> VitConfig {
+    let (width, depth, heads) = if tiny { (24, 2, 2) } else { (96, 4, 3) };
     VitConfig {
         image: [32, 32],
         channels: 3,
         patch: 8,
-        width: 96,
-        depth: 4,
-        heads: 3,
-        head_width: 32,
-        mlp_width: 192,
+        width,
+        depth,
+        heads,
+        head_width: width / heads,
+        mlp_width: 2 * width,
         classes,
         activation: Activation::Relu,
         qkv_bias: true,
@@ -259,7 +263,8 @@ fn measure(
     // Averaged gradients cost 8 times as much: the curve of the stochastic model has 0 and 8/255 only.
     let radii: &[u32] = if stochastic { &[8] } else { &[2, 4, 8, 16] };
     let all = radii.len() + 2;
-    let mut evaluator = Evaluator::new(device, &stage.config, &training.weights, 100, 1, demo.seed)?;
+    let batch = demo.test.clamp(1, 100);
+    let mut evaluator = Evaluator::new(device, &stage.config, &training.weights, batch, 1, demo.seed)?;
     progress(&title, 0, all);
     let calibration = evaluator.clean(test)?;
     progress(&title, 1, all);

@@ -9,9 +9,6 @@ use crate::error::{Error, Result};
 static SOURCE: Source =
     Source { file: "engine/src/device/cuda/builtin.cu", text: include_str!("builtin.cu"), library: &[] };
 
-/// The source, for checks that compile every kernel.
-pub(crate) static BUILTIN: &Source = &SOURCE;
-
 pub(in crate::device) fn builtin(
     exec: &mut CudaExec,
     what: Builtin,

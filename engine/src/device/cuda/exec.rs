@@ -273,9 +273,9 @@ impl Cuda {
             return Ok(Arc::clone(found));
         }
         self.bind()?;
-        let compiled = nvrtc::compile(kernel.source, kernel.storage, self.caps().capability, &[])?;
+        let code = nvrtc::code(kernel.source, kernel.storage, self.caps().capability)?;
         let fail = |error| failed("the driver does not take the kernel", error).with("kernel", kernel.name());
-        let module = self.inner.context.load_module(Ptx::from_binary(compiled.code)).map_err(fail)?;
+        let module = self.inner.context.load_module(Ptx::from_binary(code)).map_err(fail)?;
         let function = Arc::new(module.load_function(kernel.entry).map_err(fail)?);
         kernels.insert(kernel.key(), Arc::clone(&function));
         Ok(function)

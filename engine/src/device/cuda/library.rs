@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Folder in which libnvrtc (and libcuda) is looked for first.
 const OVERRIDE: &str = "VITRUM_CUDA_LIBRARY_PATH";
 
+/// Endings of NVRTC's name that are looked for: later ones are another library's.
+const MAJORS: [&str; 2] = ["13", "12"];
+
 /// The driver can be called.
 ///
 /// # Errors
@@ -18,7 +21,7 @@ const OVERRIDE: &str = "VITRUM_CUDA_LIBRARY_PATH";
 pub(super) fn driver() -> Result<()> {
     static PRESENT: OnceLock<bool> = OnceLock::new();
     let present = *PRESENT.get_or_init(|| {
-        preload(&["libcuda.so.1", "nvcuda.dll"]);
+        folders().iter().any(|folder| open(&folder.join("libcuda.so.1")));
         // SAFETY: opening a library runs its initialisers; the driver's are made for that.
         unsafe { cudarc::driver::sys::is_culib_present() }
     });
@@ -32,18 +35,27 @@ pub(super) fn driver() -> Result<()> {
 pub(super) fn nvrtc() -> Result<()> {
     static PRESENT: OnceLock<bool> = OnceLock::new();
     let present = *PRESENT.get_or_init(|| {
-        // Its helper is opened by plain name when it compiles.
-        for major in ["13", "12"] {
-            let builtins = format!("libnvrtc-builtins.so.{major}");
-            if preload_starting(&builtins) && preload_starting(&format!("libnvrtc.so.{major}")) {
-                break;
-            }
-        }
+        folders().iter().any(|folder| open_nvrtc(folder));
         // SAFETY: as for the driver.
         unsafe { cudarc::nvrtc::sys::is_culib_present() }
     });
     let help = "install it (no toolkit needed): pip install nvidia-cuda-nvrtc, or your distribution's libnvrtc";
     if present { Ok(()) } else { Err(missing("NVRTC (libnvrtc), the compiler of kernels", help)) }
+}
+
+/// Opens the newest NVRTC of a folder, its helper first: it opens that by plain name when it compiles. Whether it did.
+fn open_nvrtc(folder: &Path) -> bool {
+    MAJORS.iter().any(|major| {
+        let library = folder.join(format!("libnvrtc.so.{major}"));
+        if !library.is_file() {
+            return false;
+        }
+        let helper = format!("libnvrtc-builtins.so.{major}");
+        for path in children(folder).filter(|path| name_starts(path, &helper)) {
+            open(&path);
+        }
+        open(&library)
+    })
 }
 
 fn missing(what: &str, help: &str) -> Error {
@@ -53,8 +65,17 @@ fn missing(what: &str, help: &str) -> Error {
 
 /// The places, in order, for people.
 pub fn searched() -> Vec<String> {
-    let folders = folders().into_iter().map(|folder| folder.display().to_string());
-    folders.chain(["the loader's own paths (LD_LIBRARY_PATH, ldconfig, PATH)".to_owned()]).collect()
+    let mut places: Vec<String> = folders().into_iter().map(|folder| folder.display().to_string()).collect();
+    if std::env::var_os(OVERRIDE).is_none() {
+        places.insert(0, format!("the folder that {OVERRIDE} names (it is not set)"));
+    }
+    if python_folders().is_empty() {
+        places.push(
+            "site-packages/nvidia/*/lib of Python (VIRTUAL_ENV, CONDA_PREFIX, ~/.local, the system's): none".to_owned(),
+        );
+    }
+    places.push("the loader's own paths (LD_LIBRARY_PATH, ldconfig, PATH)".to_owned());
+    places
 }
 
 fn folders() -> Vec<PathBuf> {
@@ -95,16 +116,7 @@ fn name_starts(path: &Path, start: &str) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))
 }
 
-/// Opens the first of our folders' files with one of `names`. Whether it did.
-fn preload(names: &[&str]) -> bool {
-    folders().iter().flat_map(|folder| names.iter().map(|name| folder.join(name))).any(|path| open(&path))
-}
-
-/// Opens the first file of our folders whose name starts so.
-fn preload_starting(start: &str) -> bool {
-    folders().iter().flat_map(|folder| children(folder)).filter(|path| name_starts(path, start)).any(|path| open(&path))
-}
-
+/// Opens a library for good, so that it is found by its name. Whether it did.
 #[cfg(unix)]
 fn open(path: &Path) -> bool {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};

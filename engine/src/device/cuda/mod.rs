@@ -21,7 +21,7 @@ mod recording;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, cudaError_enum as Code};
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError, result};
@@ -30,7 +30,7 @@ pub(super) use builtin::builtin;
 pub use exec::{CudaExec, Grid, Kernel, Param};
 pub use library::searched;
 pub(super) use memory::{CudaPlace, CudaSlab};
-pub use nvrtc::{Compiled, compile};
+pub use nvrtc::{Compiled, compile, version as compiler};
 pub(crate) use recording::Recording;
 
 use crate::error::{Error, Result};
@@ -94,9 +94,22 @@ struct Inner {
     constants: Mutex<HashMap<Vec<u8>, u64>>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let constants = self.constants.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if self.context.bind_to_thread().is_ok() {
+            for &address in constants.values() {
+                // SAFETY: the device made them, and nothing that reads them is left. A failure is an earlier one's.
+                let _ = unsafe { result::free_sync(address) };
+            }
+        }
+    }
+}
+
 /// What a driver's failure means.
 fn failed(what: &str, error: DriverError) -> Error {
-    let name = error.error_string().map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned());
+    let name =
+        error.error_string().map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned());
     let failure = Error::new("cuda", format!("{what}: {name}"));
     match error.0 {
         Code::CUDA_ERROR_OUT_OF_MEMORY => failure.help("take a smaller batch or model").too_large(),
@@ -121,7 +134,7 @@ pub fn list() -> Result<Vec<Report>> {
     library::driver()?;
     result::init().map_err(|error| failed("the driver does not start", error))?;
     let count = result::device::get_count().map_err(|error| failed("counting devices", error))?;
-    (0..usize::try_from(count).unwrap_or(0)).map(|ordinal| report(&*open_context(ordinal)?)).collect()
+    (0..usize::try_from(count).unwrap_or(0)).map(|ordinal| report(open_context(ordinal)?.as_ref())).collect()
 }
 
 fn open_context(ordinal: usize) -> Result<Arc<CudaContext>> {

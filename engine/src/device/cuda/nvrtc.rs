@@ -14,20 +14,20 @@ use crate::device::source::Source;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 
-/// Machine code, and what the compiler said (registers and spills, where asked).
+/// Machine code, and what the compiler said.
 #[derive(Clone, Debug, Default)]
 pub struct Compiled {
     /// The cubin.
     pub code: Vec<u8>,
-    /// The compiler's messages; empty where the code comes from disk.
+    /// Registers, spills and shared memory of each kernel, and warnings.
     pub log: String,
 }
 
-/// NVRTC's version.
+/// NVRTC's version, major and minor.
 ///
 /// # Errors
 /// It is missing.
-pub(super) fn version() -> Result<(i32, i32)> {
+pub fn version() -> Result<(i32, i32)> {
     library::nvrtc()?;
     let (mut major, mut minor) = (0, 0);
     // SAFETY: both pointers are valid for the call.
@@ -42,12 +42,8 @@ fn architecture(capability: u32) -> String {
     if capability == 90 { "sm_90a".to_owned() } else { format!("sm_{capability}") }
 }
 
-/// Compiles `source` with tensors stored as `storage` for a compute capability (90 is 9.0). `extra` are NVRTC options.
-///
-/// # Errors
-/// NVRTC is missing, does not know the architecture, or refuses the source; its messages name our file and line.
-pub fn compile(source: &Source, storage: DType, capability: u32, extra: &[&str]) -> Result<Compiled> {
-    let version = version()?;
+/// Options of every compilation.
+fn options(storage: DType, capability: u32) -> Vec<String> {
     let mut options = vec![
         format!("--gpu-architecture={}", architecture(capability)),
         "--std=c++17".to_owned(),
@@ -56,15 +52,34 @@ pub fn compile(source: &Source, storage: DType, capability: u32, extra: &[&str])
     if storage == DType::Bf16 {
         options.push("--define-macro=VITRUM_BF16".to_owned());
     }
-    options.extend(extra.iter().map(|&option| option.to_owned()));
-    let headers = headers(source)?;
-    let entry = Entry::new(source, &headers, &options, version);
+    options
+}
+
+/// Machine code of `source` with tensors stored as `storage` for a compute capability (90 is 9.0), from disk where it was
+/// compiled before.
+///
+/// # Errors
+/// As [`compile`].
+pub(super) fn code(source: &Source, storage: DType, capability: u32) -> Result<Vec<u8>> {
+    let (options, headers) = (options(storage, capability), headers(source)?);
+    let entry = Entry::new(source, &headers, &options, version()?);
     if let Some(code) = entry.read() {
-        return Ok(Compiled { code, log: String::new() });
+        return Ok(code);
     }
     let compiled = run(source, &headers, &options)?;
     entry.write(&compiled.code);
-    Ok(compiled)
+    Ok(compiled.code)
+}
+
+/// Compiles `source` with tensors stored as `storage` for a compute capability (90 is 9.0): needs NVRTC, but no GPU.
+///
+/// # Errors
+/// NVRTC is missing, does not know the architecture, or refuses the source; its messages name our file and line.
+pub fn compile(source: &Source, storage: DType, capability: u32) -> Result<Compiled> {
+    library::nvrtc()?;
+    let mut options = options(storage, capability);
+    options.push("--ptxas-options=-v".to_owned());
+    run(source, &headers(source)?, &options)
 }
 
 /// Every header that the source includes, directly or not: name and text.
@@ -78,8 +93,7 @@ fn headers(source: &Source) -> Result<Vec<(&'static str, &'static str)>> {
                 continue;
             }
             let header = source.library.iter().find(|(other, _)| *other == name);
-            let header =
-                header.ok_or_else(|| Error::new(source.file, "no such file to include").with("name", name))?;
+            let header = header.ok_or_else(|| Error::new(source.file, "no such file to include").with("name", name))?;
             found.push(*header);
             texts.push(header.1);
         }

@@ -7,8 +7,8 @@ use engine::device::source::Source;
 use engine::{DType, Device, Error, Exec, Kernel, Result, Role, Spec, Store, Tape, Target, Update, UpdateIo, Work};
 
 use super::{Peak, rate};
-use crate::common::gpu::{source, word};
 use crate::common::cuda as on_cuda;
+use crate::common::gpu::{source, word};
 
 static MULTIPLY: Source = source("kernels/src/common/peak/multiply.wgsl", include_str!("multiply.wgsl"));
 static COPY: Source = source("kernels/src/common/peak/copy.wgsl", include_str!("copy.wgsl"));

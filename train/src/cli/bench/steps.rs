@@ -19,11 +19,13 @@ use crate::cli::dummy;
 use crate::cli::screen;
 
 /// What there is.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
     "vit_ti16_224_train_b8",
     "deit_ti_65_train_b8",
     "deit_ti_65_train_b64",
+    "deit_ti_65_train_b128",
     "deit_ti_65_pgd10_b64",
+    "deit_ti_65_pgd10_b128",
     "vit_mnist_train_b128",
     "sgemm_1024",
     "sgemm_2048",
@@ -167,7 +169,9 @@ impl Step {
         match name {
             "vit_ti16_224_train_b8" => training(device, &vit_ti16()?, 8, plain),
             "deit_ti_65_train_b64" => training(device, &deit_ti_65()?, 64, plain),
+            "deit_ti_65_train_b128" => training(device, &deit_ti_65()?, 128, plain),
             "deit_ti_65_pgd10_b64" => training(device, &deit_ti_65()?, 64, pgd10()),
+            "deit_ti_65_pgd10_b128" => training(device, &deit_ti_65()?, 128, pgd10()),
             "deit_ti_65_train_b8" => training(device, &deit_ti_65()?, 8, plain),
             "vit_mnist_train_b128" => training(device, &vit_mnist()?, 128, plain),
             "sgemm_1024" => Product::new(device, 1024).map(Self::Product),

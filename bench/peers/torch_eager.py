@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""PyTorch eager, float32, on the CPU: the peer that Vitrum's steps are compared with.
+"""PyTorch eager, float32: the peer that Vitrum's steps are compared with, on the CPU or on an NVIDIA GPU.
 
-    python bench/peers/torch_cpu.py                                  # every bench, one JSON line each
-    python bench/peers/torch_cpu.py --bench sgemm_2048 --reps 20
-    python bench/peers/torch_cpu.py --once                           # one bench name per line of stdin, one JSON line each
+    python bench/peers/torch_eager.py                                  # every bench, one JSON line each
+    python bench/peers/torch_eager.py --bench sgemm_2048 --reps 20
+    python bench/peers/torch_eager.py --once                           # one bench name per line of stdin, one JSON line each
+    python bench/peers/torch_eager.py --device cuda
 
 README.md describes the benches, the JSON and the line protocol. Needs torch and timm.
 """
@@ -41,10 +42,10 @@ class Normalised(torch.nn.Module):
 class Step:
     """One training step on a fixed batch of random images; with `attack`, on adversarial images made first."""
 
-    def __init__(self, model, batch, size, classes, attack=False):
-        self.model = Normalised(model)
-        self.images = torch.rand(batch, 3, size, size)
-        self.labels = torch.randint(0, classes, (batch,))
+    def __init__(self, device, model, batch, size, classes, attack=False):
+        self.model = Normalised(model).to(device)
+        self.images = torch.rand(batch, 3, size, size, device=device)
+        self.labels = torch.randint(0, classes, (batch,), device=device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
         self.attack = attack
 
@@ -71,13 +72,14 @@ class Step:
 
 
 class Sgemm:
-    flops = 2 * 2048**3
-
-    def __init__(self):
-        self.a, self.b, self.c = (torch.rand(2048, 2048) for _ in range(3))
+    def __init__(self, device, side):
+        self.flops = 2 * side**3
+        self.a, self.b, self.c = (torch.rand(side, side, device=device) for _ in range(3))
 
     def __call__(self):
         torch.mm(self.a, self.b, out=self.c)
+        if self.c.is_cuda:
+            torch.cuda.synchronize()
 
 
 def vit_ti16():
@@ -90,10 +92,13 @@ def deit_ti_65():
 
 
 BENCHES = {
-    "vit_ti16_224_train_b8": lambda: Step(vit_ti16(), 8, 224, 1000),
-    "deit_ti_65_train_b64": lambda: Step(deit_ti_65(), 64, 32, 10),
-    "deit_ti_65_pgd10_b64": lambda: Step(deit_ti_65(), 64, 32, 10, attack=True),
-    "sgemm_2048": Sgemm,
+    "vit_ti16_224_train_b8": lambda device: Step(device, vit_ti16(), 8, 224, 1000),
+    "deit_ti_65_train_b64": lambda device: Step(device, deit_ti_65(), 64, 32, 10),
+    "deit_ti_65_train_b128": lambda device: Step(device, deit_ti_65(), 128, 32, 10),
+    "deit_ti_65_pgd10_b64": lambda device: Step(device, deit_ti_65(), 64, 32, 10, attack=True),
+    "deit_ti_65_pgd10_b128": lambda device: Step(device, deit_ti_65(), 128, 32, 10, attack=True),
+    "sgemm_2048": lambda device: Sgemm(device, 2048),
+    "sgemm_4096": lambda device: Sgemm(device, 4096),
 }
 
 
@@ -104,8 +109,8 @@ def peak_rss_mb():
 class Runner:
     """Builds and warms a bench up on its first use, drops it when another one is asked for."""
 
-    def __init__(self, reps):
-        self.reps, self.name, self.step = reps, None, None
+    def __init__(self, reps, device):
+        self.reps, self.device, self.name, self.step = reps, device, None, None
         self.base_rss_mb = peak_rss_mb()
 
     def answer(self, name):
@@ -114,7 +119,7 @@ class Runner:
         if name != self.name:
             self.step = None
             torch.manual_seed(0)
-            self.name, self.step = name, BENCHES[name]()
+            self.name, self.step = name, BENCHES[name](self.device)
             self.step()
         times = []
         for _ in range(self.reps):
@@ -134,6 +139,9 @@ class Runner:
             "base_rss_mb": round(self.base_rss_mb, 1),
             "versions": {"torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version()},
         }
+        if self.device == "cuda":
+            result["adapter"] = torch.cuda.get_device_name()
+            result["device_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
         if hasattr(self.step, "flops"):
             result["gflops"] = round(self.step.flops / result["median_ms"] / 1e6, 1)
         return result
@@ -144,19 +152,20 @@ def main():
     parser.add_argument("--bench", choices=BENCHES, action="append", help="may be repeated; default: all")
     parser.add_argument("--reps", type=int, help="timed steps per measurement (default 10, with --once 1)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--once", action="store_true", help="answer bench names read from stdin")
     arguments = parser.parse_args()
     benches = arguments.bench or list(BENCHES)
     if len(benches) > 1 and not arguments.once:
         # A process each, so that every peak memory is its own bench's.
-        options = ["--threads", str(arguments.threads)] + (["--reps", str(arguments.reps)] if arguments.reps else [])
+        options = ["--threads", str(arguments.threads), "--device", arguments.device] + (["--reps", str(arguments.reps)] if arguments.reps else [])
         for name in benches:
             subprocess.run([sys.executable, __file__, "--bench", name, *options], check=True)
         return
     torch.set_num_threads(arguments.threads)
     torch.set_num_interop_threads(1)
 
-    runner = Runner(arguments.reps or (1 if arguments.once else 10))
+    runner = Runner(arguments.reps or (1 if arguments.once else 10), arguments.device)
     names = (line.strip() for line in sys.stdin) if arguments.once else benches
     for name in names:
         if name:

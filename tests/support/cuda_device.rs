@@ -1,0 +1,173 @@
+//! What the CUDA device itself promises: messages, the cache of machine code, refusals. Run by `cuda.rs` on the emulator; tests
+//! whose name begins with `alone_` need a process of their own.
+
+use std::path::PathBuf;
+
+use engine::device::cuda::{Grid, Kernel, Options};
+use engine::device::source::Source;
+use engine::{DType, Device, Error, Exec, Result, Role, Spec, Store, Tape, Target, Update, UpdateIo, Work};
+
+use crate::support::vit::{Net, config, images, lively};
+
+static GOOD: Source = Source {
+    file: "tests/good.cu",
+    text: "extern \"C\" __global__ void set(float* x) { x[threadIdx.x] = 3.0f; }",
+    library: &[],
+};
+static BAD: Source = Source {
+    file: "tests/bad.cu",
+    text: "#include \"part.cuh\"\nextern \"C\" __global__ void set(float* x) { x[0] = part(); }",
+    library: &[("part.cuh", "#pragma once\n\n__device__ float part() { return no_such_name; }\n")],
+};
+static BEYOND: Source = Source {
+    file: "tests/beyond.cu",
+    text: "extern \"C\" __global__ void set(float* x) { x[1000000000] = 3.0f; }",
+    library: &[],
+};
+
+/// One launch of a source's kernel on a variable.
+#[derive(Debug)]
+struct Run {
+    source: &'static Source,
+    threads: u32,
+}
+
+impl Update for Run {
+    fn name(&self) -> &'static str {
+        "run"
+    }
+
+    fn check(&self, _state: &[Spec], _inputs: &[Spec]) -> Result<()> {
+        Ok(())
+    }
+
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
+        0
+    }
+
+    fn cost(&self, _state: &[Spec], _inputs: &[Spec]) -> Work {
+        Work::default()
+    }
+
+    fn run(&self, exec: &mut Exec, io: UpdateIo) -> Result<()> {
+        match exec {
+            Exec::Cuda(exec) => {
+                let kernel = Kernel::new(self.source, "set", DType::F32);
+                exec.launch(kernel, Grid::new(1, self.threads), &[io.state[0].address()?])
+            }
+            Exec::Cpu(_) | Exec::Wgpu(_) => Err(Error::new("run", "runs on CUDA only")),
+        }
+    }
+}
+
+/// What a variable of five elements holds after a kernel has run on it.
+fn run(device: &Device, source: &'static Source, threads: u32) -> Result<Vec<f64>> {
+    let mut store = Store::new(device.clone())?;
+    let x = store.single("x", Role::Data, Spec::new(DType::F32, &[5])?)?;
+    let mut tape = Tape::new();
+    tape.update(&store, Run { source, threads }, &[x], &[])?;
+    tape.plan_with(&mut store, &[], false)?.replay(&mut store)?;
+    Ok(store.read(x)?.to_f64())
+}
+
+#[test]
+#[ignore = "run by on_the_emulator"]
+fn a_compilers_message_names_our_file_and_line() {
+    let text = run(&crate::device(), &BAD, 5).unwrap_err().to_string();
+    assert!(text.contains("the kernel does not compile") && text.contains("no_such_name"), "{text}");
+    // NVRTC writes FILE(LINE), g++ FILE:LINE.
+    assert!(text.contains("part.cuh(3)") || text.contains("part.cuh:3"), "{text}");
+}
+
+#[test]
+#[ignore = "run by on_the_emulator"]
+fn launches_beyond_the_devices_limits_are_refused() {
+    let error = run(&crate::device(), &GOOD, 2048).unwrap_err().to_string();
+    assert!(error.contains("set"), "{error}");
+}
+
+#[test]
+#[ignore = "run by on_the_emulator"]
+fn f64_is_refused_with_the_remedy() {
+    let mut store = Store::new(crate::device()).unwrap();
+    let error = store.single("x", Role::Data, Spec::new(DType::F64, &[5]).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("f64") && error.contains("--device cpu"), "{error}");
+}
+
+/// With a folder of its own in `VITRUM_CACHE`.
+#[test]
+#[ignore = "run by machine_code_is_kept_and_a_damaged_entry_is_made_anew"]
+fn alone_machine_code() {
+    let folder = std::env::var_os("VITRUM_CACHE").map(PathBuf::from).unwrap().join("cubin");
+    let three = vec![3.0; 5];
+    assert_eq!(run(&crate::device(), &GOOD, 5).unwrap(), three);
+    let entries: Vec<_> = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path()).collect();
+    assert_eq!(entries.len(), 1, "one source, one entry");
+    let whole = std::fs::read(&entries[0]).unwrap();
+    for damaged in [&whole[..whole.len() / 2], &[][..], &[whole.as_slice(), b"x"].concat()] {
+        std::fs::write(&entries[0], damaged).unwrap();
+        assert_eq!(run(&crate::device(), &GOOD, 5).unwrap(), three);
+        assert!(std::fs::read(&entries[0]).unwrap() == whole, "the entry is whole again");
+    }
+}
+
+fn net(images_of: usize) -> Result<Net> {
+    let config = config(12, 1, 2);
+    let labels = vec![1; images_of];
+    Net::new(crate::device(), &config, &lively(&config, 1)?, DType::F32, &images(images_of, &config, 3)?, &labels)
+}
+
+/// `VITRUM_TEST_REPLAYS` training steps and as many attack steps.
+#[test]
+#[ignore = "run by a_replay_is_one_launch_of_a_graph_and_nothing_else"]
+fn alone_replays() {
+    let replays: usize = std::env::var("VITRUM_TEST_REPLAYS").unwrap().parse().unwrap();
+    let mut net = net(3).unwrap();
+    let (training, loss) = net.training(0.02, 0.9, 1e-4, 1.0, false).unwrap();
+    let (attack, _, delta) = net.attack(8.0 / 255.0, 2.0 / 255.0, false).unwrap();
+    for _ in 0..replays {
+        training.replay(&mut net.store).unwrap();
+    }
+    assert!(training.read(&net.store, loss).unwrap().to_f64()[0].is_finite());
+    for _ in 0..replays {
+        attack.replay(&mut net.store).unwrap();
+    }
+    assert!(net.store.read(delta).unwrap().to_f64().iter().any(|&x| x != 0.0));
+}
+
+/// With findings of the emulator reported only.
+#[test]
+#[ignore = "run by an_illegal_access_is_an_error_that_names_the_launch"]
+fn alone_illegal_access() {
+    let device = Device::cuda(&Options { blocking: true, ..Options::default() }).unwrap();
+    let error = run(&device, &BEYOND, 1).unwrap_err().to_string();
+    for part in ["run", "f32[5]", "--resume", "illegal"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // Whatever follows fails too, and says so.
+    assert!(device.finish().is_err());
+}
+
+/// With 32 MiB of memory.
+#[test]
+#[ignore = "run by a_plan_that_does_not_fit_is_refused_before_memory_is_taken"]
+fn alone_out_of_memory() {
+    let mut net = net(2000).unwrap();
+    let error = net.training(0.02, 0.9, 1e-4, 1.0, false).map(drop).unwrap_err();
+    assert!(error.is_too_large());
+    let text = error.to_string();
+    for part in ["peak set by", "arena", "limit", "smaller batch"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // One that fits still runs.
+    let device = crate::device();
+    assert_eq!(run(&device, &GOOD, 5).unwrap(), vec![3.0; 5]);
+}
+
+/// On an emulated compute capability of 7.5.
+#[test]
+#[ignore = "run by an_old_gpu_is_refused"]
+fn alone_old_gpu() {
+    let error = Device::cuda(&Options::default()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("too old") && error.contains("75") && error.contains("--device wgpu"), "{error}");
+}

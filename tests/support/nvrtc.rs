@@ -1,0 +1,103 @@
+//! CUDA sources compiled by the real NVRTC for real GPUs: registers, spills and shared memory of every kernel. No GPU is needed.
+
+use std::collections::BTreeMap;
+
+use engine::device::cuda::compile;
+use engine::device::source::Source;
+use engine::{DType, Error, Result};
+use rayon::prelude::*;
+
+/// Compute capabilities that kernels are compiled for: Ampere, Hopper, Blackwell.
+const CAPABILITIES: [u32; 3] = [80, 90, 100];
+const STORAGES: [DType; 2] = [DType::F32, DType::Bf16];
+
+/// What a kernel takes on a GPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Resources {
+    registers: String,
+    shared: String,
+    /// Bytes of the stack frame, of spill stores and loads.
+    spills: String,
+}
+
+/// What ptxas says of each kernel of a compilation.
+fn parse(log: &str) -> BTreeMap<String, Resources> {
+    let mut found: BTreeMap<String, Resources> = BTreeMap::new();
+    let mut entry = String::new();
+    for line in log.lines() {
+        if let Some(rest) = line.split("Compiling entry function '").nth(1) {
+            entry = rest.split('\'').next().unwrap_or_default().to_owned();
+        }
+        if line.contains("bytes stack frame") {
+            let numbers: Vec<&str> =
+                line.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty()).collect();
+            found.entry(entry.clone()).or_default().spills = numbers.join("+");
+        }
+        if let Some(rest) = line.split("Used ").nth(1) {
+            let before = |unit: &str| {
+                let part = rest.split(", ").find_map(|part| part.trim().strip_suffix(unit));
+                part.unwrap_or("0").trim().to_owned()
+            };
+            let resources = found.entry(entry.clone()).or_default();
+            (resources.registers, resources.shared) = (before("registers"), before("bytes smem"));
+        }
+    }
+    found
+}
+
+/// Compiles `files` (path and text) for every GPU and storage, and gives one line per kernel, or all that is wrong.
+///
+/// # Errors
+/// A file that does not compile, a kernel that spills registers, or one that NVRTC tells nothing about.
+pub fn table(files: &[(String, String)], headers: &[(String, String)]) -> Result<Vec<String>> {
+    let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+    let header = |(path, text): &(String, String)| (leak(path.rsplit('/').next().unwrap_or(path)), leak(text));
+    let library: &'static [_] = Box::leak(headers.iter().map(header).collect::<Vec<_>>().into_boxed_slice());
+    let lines = files.par_iter().map(|(path, text)| {
+        let source = Source { file: leak(path), text: leak(text), library };
+        let mut kernels: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for storage in STORAGES {
+            for capability in CAPABILITIES {
+                let found = parse(&compile(&source, storage, capability)?.log);
+                if found.is_empty() {
+                    return Err(Error::new(path, "NVRTC tells nothing about its kernels"));
+                }
+                for (entry, Resources { registers, shared, spills }) in found {
+                    if spills != "0+0+0" {
+                        return Err(Error::new(path, "a kernel spills registers")
+                            .with("kernel", &entry)
+                            .with("for", format!("{storage}, {capability}"))
+                            .with("stack, stores, loads", spills));
+                    }
+                    kernels.entry(entry).or_default().push(format!("{registers}/{shared}"));
+                }
+            }
+        }
+        Ok(kernels.into_iter().map(|(entry, all)| format!("{path} {entry}: {}", all.join(" "))).collect::<Vec<_>>())
+    });
+    let mut all: Vec<String> = lines.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    all.sort();
+    Ok(all)
+}
+
+/// Lines that differ, as a reader of a diff wants them.
+pub fn difference(expected: &str, found: &[String]) -> String {
+    let expected: Vec<&str> = expected.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    let gone = expected.iter().filter(|line| !found.iter().any(|other| other == *line)).map(|line| format!("- {line}"));
+    let new = found.iter().filter(|line| !expected.contains(&line.as_str())).map(|line| format!("+ {line}"));
+    let mut lines: Vec<String> = gone.chain(new).collect();
+    lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
+    lines.join("\n")
+}
+
+#[test]
+fn what_ptxas_says_is_understood() {
+    let log = "ptxas info    : Compiling entry function 'nt64' for 'sm_80'\nptxas info    : Function properties for nt64\n\
+               \x20   8 bytes stack frame, 4 bytes spill stores, 16 bytes spill loads\n\
+               ptxas info    : Used 64 registers, used 1 barriers, 8704 bytes smem, 480 bytes cmem[0]\n";
+    let found = parse(log);
+    let expected = Resources { registers: "64".into(), shared: "8704".into(), spills: "8+4+16".into() };
+    assert_eq!(found, BTreeMap::from([("nt64".to_owned(), expected)]));
+    let lines = ["b: 1".to_owned(), "c: 2".to_owned()];
+    assert_eq!(difference("# head\na: 1\nb: 1\n", &lines), "- a: 1\n+ c: 2");
+}
