@@ -132,6 +132,10 @@ def machine():
 
 
 def commit():
+    bundled = ROOT / "COMMIT"  # a bundle for machines without Rust is no repository
+    if bundled.exists():
+        return bundled.read_text().strip()
+
     def git(*words):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
 
