@@ -34,6 +34,19 @@ impl DType {
         }
     }
 
+    /// Whether it holds real numbers.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64 | Self::Bf16 | Self::F16)
+    }
+
+    /// The type in which statistics of such values are kept: sums, logarithms, means lose too much in 16 bits.
+    pub const fn wide(self) -> Self {
+        match self {
+            Self::Bf16 | Self::F16 => Self::F32,
+            other => other,
+        }
+    }
+
     /// Whether CPU kernels compute in it.
     pub const fn is_real(self) -> bool {
         matches!(self, Self::F32 | Self::F64)

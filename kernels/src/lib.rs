@@ -14,6 +14,7 @@ pub mod adamw;
 pub mod advance;
 pub mod attention;
 pub mod cases;
+pub mod cast;
 pub mod combine;
 pub mod common;
 pub mod correct;
@@ -53,6 +54,7 @@ pub fn registry() -> Vec<OpCases> {
         adamw::cases::cases(),
         advance::cases::cases(),
         attention::cases::cases(),
+        cast::cases::cases(),
         combine::cases::cases(),
         correct::cases::cases(),
         cross_entropy::cases::cases(),

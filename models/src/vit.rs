@@ -5,6 +5,7 @@
 
 use engine::{DType, Error, Group, Result, Role, Spec, Store, Tape, Tensor, Value};
 use kernels::attention::attention;
+use kernels::cast::cast;
 use kernels::combine::combine;
 use kernels::drop_path::drop_path;
 use kernels::grad_gate::grad_gate;
@@ -158,6 +159,8 @@ impl Vit {
             let x = normalise(tape, images, &config.normalisation.mean, &config.normalisation.std)?;
             let weight = self.param(tape, store, "patch_embed.proj.weight")?;
             let bias = self.param(tape, store, "patch_embed.proj.bias")?;
+            let storage = tape.spec(weight)?.dtype;
+            let x = cast(tape, x, storage)?;
             patch_embed(tape, x, weight, Some(bias)) // [b, p, d]
         })
     }
@@ -177,7 +180,7 @@ impl Vit {
                 distillation: optional(tape, config.distilled, "dist_token")?,
                 registers: optional(tape, config.register_tokens > 0, "reg_token")?,
                 position: Some(self.param(tape, store, "pos_embed")?),
-                noise: run.noise,
+                noise: run.noise.map(|noise| self.stored(tape, store, noise)).transpose()?,
             };
             tokens(tape, patches, parts) // [b, n, d]
         })?;
@@ -198,7 +201,13 @@ impl Vit {
 
     fn param(&self, tape: &mut Tape, store: &Store, name: &str) -> Result<Value> {
         let var = store.find(self.params, name)?;
-        tape.var(store, var)
+        let value = tape.var(store, var)?;
+        self.stored(tape, store, value)
+    }
+
+    /// A value as the network reads it: in the device's storage, where it is f32.
+    fn stored(&self, tape: &mut Tape, store: &Store, value: Value) -> Result<Value> {
+        if tape.spec(value)?.dtype == DType::F32 { cast(tape, value, store.device().storage()) } else { Ok(value) }
     }
 
     fn norm(&self, tape: &mut Tape, store: &Store, x: Value, name: &str) -> Result<Value> {
@@ -313,15 +322,21 @@ impl Vit {
                     (class, distilled)
                 }
             };
+            // Losses read f32 (or f64, which nothing narrows).
+            let wide = |tape: &mut Tape, value| {
+                let dtype = tape.spec(value)?.dtype.wide();
+                cast(tape, value, dtype)
+            };
+            let full = wide(tape, features)?;
             if config.classes == 0 {
-                return Ok(Output { logits: features, features });
+                return Ok(Output { logits: full, features: full });
             }
             let mut logits = self.dense(tape, store, features, "head", true, None)?;
             if let Some(distilled) = distilled {
                 let other = self.dense(tape, store, distilled, "head_dist", true, None)?;
                 logits = combine(tape, &[(0.5, logits), (0.5, other)])?;
             }
-            Ok(Output { logits, features })
+            Ok(Output { logits: wide(tape, logits)?, features: full })
         })
     }
 }

@@ -140,6 +140,20 @@ impl Device {
         }
     }
 
+    /// Whether it computes with tensors of a type.
+    pub fn computes(&self, dtype: DType) -> bool {
+        self.check_dtype(dtype).is_ok()
+    }
+
+    /// The type in which a network's activations and the weights that it reads are stored: f32, or bf16 where that was asked for.
+    /// Arithmetic, losses and the parameters that an optimizer moves are f32 either way.
+    pub fn storage(&self) -> DType {
+        match self {
+            Self::Cpu(_) | Self::Wgpu(_) => DType::F32,
+            Self::Cuda(cuda) => cuda.storage(),
+        }
+    }
+
     /// Alignment of every buffer in bytes.
     pub fn alignment(&self) -> usize {
         match self {

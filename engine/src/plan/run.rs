@@ -123,7 +123,7 @@ impl Plan {
                     Kernel::Update { .. } => Vec::new(),
                 };
                 for buffer in written {
-                    if plan.buffers[buffer].spec.dtype.is_real()
+                    if plan.buffers[buffer].spec.dtype.is_float()
                         && plan.read_buffer(store, buffer)?.to_f64().iter().any(|value| !value.is_finite())
                     {
                         found = Some(format!("{} ({:?})", launch.path, launch.phase));

@@ -55,7 +55,7 @@ impl Op for Attention {
             return Err(Error::new(NAME, "takes one input").with("inputs", inputs.len()));
         };
         let [batch, tokens, width] = qkv.array(NAME, "qkv")?;
-        if self.heads == 0 || width % (3 * self.heads) != 0 || !qkv.dtype.is_real() {
+        if self.heads == 0 || width % (3 * self.heads) != 0 || !qkv.dtype.is_float() {
             return Err(Error::new(NAME, "the width is not a multiple of 3 x heads")
                 .with("qkv", qkv)
                 .with("heads", self.heads)
@@ -70,7 +70,7 @@ impl Op for Attention {
 
     fn keeps(&self, inputs: &[Spec], _wanted: Inputs) -> Result<Keeps> {
         let sizes = self.sizes(inputs);
-        let dtype = self.output(inputs)?.dtype;
+        let dtype = self.output(inputs)?.dtype.wide();
         let lse = Spec::new(dtype, &[sizes.b, sizes.h, sizes.n])?;
         Ok(Keeps { inputs: Inputs::of(&[0]), output: true, extras: vec![lse], passes: Inputs::NONE })
     }

@@ -2,6 +2,7 @@
 
 mod draw;
 mod run;
+mod stored;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use engine::{DType, Result, Store, Tape, Tensor, Value, Var};
 
 pub use draw::Draw;
 pub use run::{Verdict, adding_error, check, gradient_bound, gradient_error, reproducible, tensors, timed, wide_error};
+pub use stored::{IN_BF16, in_bf16};
 
 /// Records an op on its inputs.
 pub type RecordOp = Arc<dyn Fn(&mut Tape, &[Value]) -> Result<Value> + Send + Sync>;
@@ -49,12 +51,21 @@ pub struct Input {
     pub dims: Vec<usize>,
     /// Values.
     pub fill: Fill,
+    /// Whether it stays f32 where tensors are stored in 16 bits: scalars such as a probability.
+    pub wide: bool,
 }
 
 impl Input {
     /// An input of `dims` filled as `fill` says.
     pub fn new(dims: &[usize], fill: Fill) -> Self {
-        Self { dims: dims.to_vec(), fill }
+        Self { dims: dims.to_vec(), fill, wide: false }
+    }
+
+    /// The same input, f32 in every storage.
+    #[must_use]
+    pub fn always_f32(mut self) -> Self {
+        self.wide = true;
+        self
     }
 
     /// Float, i32 or u32, from the fill; floats are f32 (and f64 in oracles).
@@ -94,6 +105,8 @@ pub struct Case {
     /// Whether the gradient is that of the forward function and may be checked by differences. Not so for grad_gate,
     /// which cuts gradients on purpose.
     pub differentiable: bool,
+    /// The type in which its tensors are stored, on devices that compute in it: f32, or bf16 with arithmetic in f32.
+    pub storage: DType,
 }
 
 impl Case {
@@ -113,6 +126,7 @@ impl Case {
             naive: Arc::new(naive),
             oracle: Arc::new(oracle),
             differentiable: true,
+            storage: DType::F32,
         }
     }
 
@@ -132,7 +146,15 @@ impl Case {
             naive: Arc::new(naive),
             oracle: Arc::new(oracle),
             differentiable: false,
+            storage: DType::F32,
         }
+    }
+
+    /// The same case, run only where the device computes in `storage`, with errors measured in its last place.
+    #[must_use]
+    pub fn stored_as(mut self, storage: DType) -> Self {
+        self.storage = storage;
+        self
     }
 
     /// The same case, exempt from the check by differences; say why at the call.

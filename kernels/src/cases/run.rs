@@ -7,6 +7,9 @@ use engine::{DType, Device, Error, Plan, Result, Role, Store, Tape, Tensor, Var}
 use super::{Case, Fill, Input, Record};
 use crate::residual::residual;
 
+/// Distance from 1 to the next bf16.
+const BF16_EPSILON: f64 = 1.0 / 128.0;
+
 /// What the comparison of one case with its oracle found.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -139,7 +142,8 @@ pub fn timed(case: &Case, device: &Device, gradients: bool) -> Result<(Store, Pl
 /// Compares a case in f32 on a device with its f64 oracle.
 ///
 /// The bound is twice the largest error of the naive f32 implementation, plus four units in the last place of the largest
-/// reference value, so that a naive result that happens to be exact does not demand exactness.
+/// reference value (one where tensors are stored in bf16), so that a naive result that happens to be exact does not demand
+/// exactness.
 ///
 /// # Errors
 /// Those of recording, of the device and of the references.
@@ -164,7 +168,8 @@ pub fn check(case: &Case, device: &Device) -> Result<Verdict> {
         let naive_error = max_error(&naive.to_f64(), &expected);
         let largest =
             expected.iter().filter(|value| value.is_finite()).fold(0.0_f64, |most, value| most.max(value.abs()));
-        let bound = 2.0 * naive_error + 4.0 * f64::from(f32::EPSILON) * largest;
+        let units = if case.storage == DType::Bf16 { BF16_EPSILON } else { 4.0 * f64::from(f32::EPSILON) };
+        let bound = 2.0 * naive_error + units * largest;
         let ratio = if error == 0.0 { 0.0 } else { error / bound.max(f64::MIN_POSITIVE) };
         if ratio > verdict.worst || ratio.is_nan() {
             let at = result_name(case, index);

@@ -12,15 +12,15 @@ pub fn take<const N: usize>(op: &str, inputs: &[Spec]) -> Result<[Spec; N]> {
         .map_err(|_| Error::new(op, format!("takes {N} inputs")).with("inputs", format!("{inputs:?}")))
 }
 
-/// Checks that input `what` is of a float type that CPUs compute in and holds at least one element.
+/// Checks that input `what` is of a float type and holds at least one element.
 ///
 /// # Errors
 /// It isn't, or doesn't.
 pub fn float(op: &str, what: &str, spec: Spec) -> Result<()> {
-    if spec.dtype.is_real() && spec.elements() > 0 {
+    if spec.dtype.is_float() && spec.elements() > 0 {
         return Ok(());
     }
-    Err(Error::new(op, format!("{what} must be f32 or f64 and not empty")).with(what, spec))
+    Err(Error::new(op, format!("{what} must be a float and not empty")).with(what, spec))
 }
 
 /// Checks that an input is the random state of [`engine::rng`].

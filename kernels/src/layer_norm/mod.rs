@@ -69,7 +69,7 @@ impl Op for LayerNorm {
     fn keeps(&self, inputs: &[Spec], wanted: Inputs) -> Result<Keeps> {
         let normalised = wanted.has(0) || wanted.has(1);
         let statistics = match inputs.first() {
-            Some(x) if normalised => vec![Spec::new(x.dtype, &[x.shape.rows()])?; 2],
+            Some(x) if normalised => vec![Spec::new(x.dtype.wide(), &[x.shape.rows()])?; 2],
             _ => Vec::new(),
         };
         let inputs = Inputs::NONE.and_if(normalised, 0).and_if(wanted.has(0), 1);

@@ -69,7 +69,7 @@ impl Op for Linear {
             return Err(Error::new(NAME, "takes two or three inputs").with("inputs", inputs.len()));
         };
         let mut error = Error::new(NAME, "the shapes do not fit").with("x", x).with("weight", weight);
-        let mut fits = x.dtype.is_real() && x.dtype == weight.dtype && x.shape.rank() >= 1;
+        let mut fits = x.dtype.is_float() && x.dtype == weight.dtype && x.shape.rank() >= 1;
         fits &= weight.shape.rank() == 2 && weight.shape.last() == x.shape.last();
         if let Some(bias) = inputs.get(2) {
             error = error.with("bias", bias);

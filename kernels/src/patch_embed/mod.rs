@@ -77,7 +77,8 @@ impl Op for PatchEmbed {
         let mut error = Error::new(NAME, "the shapes do not fit").with("x", x).with("weight", weight);
         let [batch, channels, height, width] = x.array(NAME, "x")?;
         let [embed, inner, rows, columns] = weight.array(NAME, "weight")?;
-        let mut fits = x.dtype.is_real() && x.dtype == weight.dtype && channels == inner && rows == columns && rows > 0;
+        let mut fits =
+            x.dtype.is_float() && x.dtype == weight.dtype && channels == inner && rows == columns && rows > 0;
         fits = fits && height % rows == 0 && width % rows == 0;
         if let Some(bias) = inputs.get(2) {
             error = error.with("bias", bias);

@@ -41,7 +41,7 @@ impl Op for Residual {
             return Err(Error::new(NAME, "takes two or three inputs").with("inputs", inputs.len()));
         };
         let mut error = Error::new(NAME, "the shapes do not fit").with("x", x).with("branch", branch);
-        let mut fits = x == branch && x.dtype.is_real();
+        let mut fits = x == branch && x.dtype.is_float();
         if let Some(gamma) = inputs.get(2) {
             error = error.with("gamma", gamma);
             fits &= gamma.dims() == [x.shape.last()] && gamma.dtype == x.dtype;

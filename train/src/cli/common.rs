@@ -27,6 +27,9 @@ pub struct Common {
     /// With --device wgpu: round the operands of matrix products to f16, sums stay in f32; for cards that are faster so
     #[arg(long, global = true, help_heading = "Common options")]
     pub f16: bool,
+    /// With --device cuda: store a network's activations in bf16; arithmetic, losses and the weights that are trained stay f32
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub bf16: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -39,12 +42,13 @@ pub enum DeviceName {
     Wgpu,
 }
 
-/// The first GPU that the driver offers; CUDA_VISIBLE_DEVICES chooses others. VITRUM_CUDA_BLOCKING=1 waits for each launch.
-fn cuda_options() -> cuda::Options {
-    cuda::Options { ordinal: 0, blocking: std::env::var_os("VITRUM_CUDA_BLOCKING").is_some_and(|value| value == "1") }
-}
-
 impl Common {
+    /// The first GPU that the driver offers; CUDA_VISIBLE_DEVICES chooses others. VITRUM_CUDA_BLOCKING=1 waits for each launch.
+    fn cuda_options(&self) -> cuda::Options {
+        let blocking = std::env::var_os("VITRUM_CUDA_BLOCKING").is_some_and(|value| value == "1");
+        cuda::Options { ordinal: 0, blocking, bf16: self.bf16 }
+    }
+
     /// The device that was asked for.
     pub fn device(&self) -> Result<Device> {
         match self.device {
@@ -54,8 +58,11 @@ impl Common {
             DeviceName::Cpu | DeviceName::Cuda if self.f16 => {
                 Err(Error::new("--f16", "only wgpu takes it").help("add --device wgpu, or leave it out"))
             }
+            DeviceName::Cpu | DeviceName::Wgpu if self.bf16 => {
+                Err(Error::new("--bf16", "only CUDA stores it").help("add --device cuda, or leave it out"))
+            }
             DeviceName::Cpu => Device::cpu(self.threads),
-            DeviceName::Cuda => Device::cuda(&cuda_options()),
+            DeviceName::Cuda => Device::cuda(&self.cuda_options()),
             DeviceName::Wgpu => self.adapter_device(),
         }
     }

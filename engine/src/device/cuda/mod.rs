@@ -33,6 +33,7 @@ pub(super) use memory::{CudaPlace, CudaSlab};
 pub use nvrtc::{Compiled, compile, version as compiler};
 pub(crate) use recording::Recording;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 
 /// Alignment of buffers: that of the driver's own allocations.
@@ -51,6 +52,8 @@ pub struct Options {
     pub ordinal: usize,
     /// Wait for every launch of a replay, so that a failure names the launch. Slow.
     pub blocking: bool,
+    /// Store a network's activations, and the weights that it reads, in bf16.
+    pub bf16: bool,
 }
 
 /// What kernels may rely on.
@@ -88,6 +91,7 @@ struct Inner {
     stream: Arc<CudaStream>,
     report: Report,
     blocking: bool,
+    storage: DType,
     next_slab: AtomicU32,
     kernels: Mutex<HashMap<exec::Key, Arc<CudaFunction>>>,
     /// Constant tables by content. They live as long as the device.
@@ -194,6 +198,7 @@ impl Cuda {
             stream,
             report,
             blocking: options.blocking,
+            storage: if options.bf16 { DType::Bf16 } else { DType::F32 },
             next_slab: AtomicU32::new(0),
             kernels: Mutex::default(),
             constants: Mutex::default(),
@@ -216,9 +221,14 @@ impl Cuda {
         self.inner.blocking
     }
 
+    pub(super) fn storage(&self) -> DType {
+        self.inner.storage
+    }
+
     pub(super) fn description(&self) -> String {
         let Report { name, driver: (major, minor), caps, .. } = &self.inner.report;
-        format!("cuda, {name} (sm_{}), driver of CUDA {major}.{minor}", caps.capability)
+        let storage = if self.inner.storage == DType::Bf16 { ", activations in bf16" } else { "" };
+        format!("cuda, {name} (sm_{}), driver of CUDA {major}.{minor}{storage}", caps.capability)
     }
 
     /// Waits until the device has done all that was launched.

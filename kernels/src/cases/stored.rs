@@ -1,0 +1,67 @@
+//! Cases of ops whose tensors are stored in bf16, made of those in f32.
+
+use std::sync::Arc;
+
+use engine::{DType, Real, Result, Tensor};
+
+use super::{Case, Record, Reference};
+use crate::cast::{cast, rounded};
+
+/// The ops that take bf16: everything between the images and the logits of a network. Losses, norms of gradients and updates are
+/// f32 always.
+pub const IN_BF16: [&str; 14] = [
+    "activation",
+    "attention",
+    "combine",
+    "drop_path",
+    "grad_gate",
+    "layer_norm",
+    "linear",
+    "patch_embed",
+    "pool",
+    "residual",
+    "normalise",
+    "stochastic_linear",
+    "stochastic_scale",
+    "tokens",
+];
+
+/// The same case with its float tensors stored in bf16: inputs and the gradient of the output are rounded before, results
+/// after, and arithmetic is in f32. `None` for an update.
+///
+/// It is exempt from the check by differences, which see the steps of rounding.
+pub fn in_bf16(case: &Case) -> Option<Case> {
+    let Record::Op(record, wanted) = &case.record else { return None };
+    let record = Arc::clone(record);
+    let narrow: Vec<bool> = case.inputs.iter().map(|input| input.dtype() == DType::F32 && !input.wide).collect();
+    let inputs = narrow.clone();
+    let recorded = move |tape: &mut engine::Tape, values: &[engine::Value]| {
+        let cast_one = |(&value, &narrow)| if narrow { cast(tape, value, DType::Bf16) } else { Ok(value) };
+        let values = values.iter().zip(&inputs).map(cast_one).collect::<Result<Vec<_>>>()?;
+        let output = record(tape, &values)?;
+        cast(tape, output, DType::F32)
+    };
+    Some(Case {
+        label: format!("{} in bf16", case.label),
+        record: Record::Op(Arc::new(recorded), wanted.clone()),
+        naive: around::<f32>(&case.naive, narrow.clone()),
+        oracle: around::<f64>(&case.oracle, narrow),
+        differentiable: false,
+        storage: DType::Bf16,
+        ..case.clone()
+    })
+}
+
+/// A reference that sees inputs rounded; the naive one rounds its results as well.
+fn around<T: Real>(reference: &Reference, narrow: Vec<bool>) -> Reference {
+    let reference = Arc::clone(reference);
+    Arc::new(move |inputs: &[Tensor], dy: Option<&Tensor>| {
+        let round_one =
+            |(tensor, &narrow): (&Tensor, &bool)| if narrow { rounded::<T>(tensor) } else { Ok(tensor.clone()) };
+        let inputs = inputs.iter().zip(&narrow).map(round_one).collect::<Result<Vec<_>>>()?;
+        let dy = dy.map(rounded::<T>).transpose()?;
+        let results = reference(&inputs, dy.as_ref())?;
+        // The oracle is the truth for the rounded inputs: rounding its results too would hide an error of half a step.
+        if T::DTYPE == DType::F64 { Ok(results) } else { results.iter().map(rounded::<T>).collect() }
+    })
+}
