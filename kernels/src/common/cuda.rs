@@ -1,6 +1,6 @@
 //! What the CUDA side of ops shares: the headers that kernels include, and values as kernels take them.
 
-use engine::device::cuda::{CudaExec, Param};
+use engine::device::cuda::{CudaExec, Grid, Param};
 use engine::device::source::{Library, Source};
 use engine::rng::normal_table;
 use engine::{Grad, Mode, Result};
@@ -10,6 +10,8 @@ use crate::activation::Activation;
 
 /// Headers that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
+    ("columns.cuh", include_str!("cuda/columns.cuh")),
+    ("lanes.cuh", include_str!("cuda/lanes.cuh")),
     ("math.cuh", include_str!("cuda/math.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
@@ -20,6 +22,19 @@ pub(crate) const LIBRARY: Library = &[
 /// A kernel file with our headers. `file` is its path in the repository.
 pub(crate) const fn source(file: &'static str, text: &'static str) -> Source {
     Source { file, text, library: LIBRARY }
+}
+
+/// Elements of a block of `lanes.cuh`.
+const BLOCK: usize = 1024;
+
+/// The grid of `each` and `each_within_rows` in `lanes.cuh`.
+pub(crate) fn flat_grid(count: usize) -> Grid {
+    row_grid(1, count)
+}
+
+/// The grid of `each_of_row` in `lanes.cuh`.
+pub(crate) fn row_grid(rows: usize, width: usize) -> Grid {
+    Grid::new(rows * width.div_ceil(BLOCK), 256)
 }
 
 /// An activation as `math.cuh` takes it.
