@@ -9,7 +9,7 @@
 //! | position | `[1, p, d]` | only the patch tokens (timm's `no_embed_class`: added before the prefix is joined) |
 //! | noise | `[1, p, d]` or `[b, p, d]` | only the patch tokens, before prefix and position |
 //!
-//! Gradients: slices of dy; of what a batch shares, their sums over samples, in the order of the samples.
+//! Gradients: slices of dy; of what a batch shares, their sums over samples, in a fixed order.
 //! Noise on patch embeddings: "Approximate Nullspace Augmented Finetuning", 2403.10476.
 
 pub mod cases;
