@@ -1,8 +1,18 @@
-//! Launches on CUDA.
+//! The launch on CUDA.
 
-use engine::device::cuda::CudaExec;
-use engine::{Error, Forward, Result};
+use engine::device::cuda::{CudaExec, Grid, Kernel};
+use engine::device::source::Source;
+use engine::{Forward, Result};
 
-pub(super) fn forward(_exec: &mut CudaExec, _io: &Forward) -> Result<()> {
-    Err(Error::new("correct", "has no CUDA kernel yet"))
+use super::NAME;
+use crate::common::cuda::source;
+
+pub(crate) static FORWARD: Source = source("kernels/src/correct/forward.cu", include_str!("forward.cu"));
+
+pub(super) fn forward(exec: &mut CudaExec, io: &Forward) -> Result<()> {
+    let spec = io.inputs[0].spec();
+    let [rows, classes] = spec.array(NAME, "logits")?;
+    let buffers = [io.inputs[0].address()?, io.inputs[1].address()?, io.output.address()?];
+    let params = [buffers.as_slice(), &[rows.into(), classes.into()]].concat();
+    exec.launch(Kernel::new(&FORWARD, "forward", spec.dtype), Grid::new(rows.div_ceil(8), 256), &params)
 }
