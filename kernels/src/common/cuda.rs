@@ -11,11 +11,15 @@ use crate::activation::Activation;
 /// Headers that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
     ("columns.cuh", include_str!("cuda/columns.cuh")),
+    ("divergence.cuh", include_str!("cuda/divergence.cuh")),
     ("lanes.cuh", include_str!("cuda/lanes.cuh")),
     ("math.cuh", include_str!("cuda/math.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
+    ("ratio.cuh", include_str!("cuda/ratio.cuh")),
     ("reduce.cuh", include_str!("cuda/reduce.cuh")),
+    ("row_parts.cuh", include_str!("cuda/row_parts.cuh")),
+    ("rows.cuh", include_str!("cuda/rows.cuh")),
     ("storage.cuh", include_str!("cuda/storage.cuh")),
 ];
 
@@ -35,6 +39,11 @@ pub(crate) fn flat_grid(count: usize) -> Grid {
 /// The grid of `each_of_row` in `lanes.cuh`.
 pub(crate) fn row_grid(rows: usize, width: usize) -> Grid {
     Grid::new(rows * width.div_ceil(BLOCK), 256)
+}
+
+/// One warp for each of `rows` rows, eight to a block.
+pub(crate) fn warp_per_row(rows: usize) -> Grid {
+    Grid::new(rows.div_ceil(8), 256)
 }
 
 /// An activation as `math.cuh` takes it.

@@ -11,6 +11,11 @@ pub fn cases() -> OpCases {
     let shapes: [&[usize]; 7] =
         [&[1, 2], &[3, 7], &[2, 5, 64], &[2, 65, 48], &[1, 197, 192], &[1039, 13], &[3, 11, 131]];
     let mut cases: Vec<Case> = shapes.iter().map(|dims| case(dims, 1e-6, &[0, 1, 2])).collect();
+    // Widths of other models, each in other registers on CUDA; 1030 and 1280 are too wide for any.
+    let widths: [&[usize]; 6] = [&[5, 384], &[37, 768], &[9, 1024], &[17, 601], &[70, 1030], &[3, 1280]];
+    cases.extend(widths.iter().map(|dims| case(dims, 1e-6, &[0, 1, 2])));
+    cases.extend([601, 768, 1030].map(|width| case(&[3, width], 1e-6, &[0])));
+    cases.push(case(&[33, 1030], 1e-6, &[2]));
     cases.push(case(&[4, 9, 30], 1e-6, &[0]));
     cases.push(case(&[40, 9], 1e-12, &[1, 2]));
     cases.push(case(&[40, 9], 1e-5, &[2]));

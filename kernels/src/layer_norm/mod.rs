@@ -69,6 +69,7 @@ impl Op for LayerNorm {
     fn keeps(&self, inputs: &[Spec], wanted: Inputs) -> Result<Keeps> {
         let normalised = wanted.has(0) || wanted.has(1);
         let statistics = match inputs.first() {
+            // Rounding a row's statistics to bf16 would be one error in all of the row's gradients.
             Some(x) if normalised => vec![Spec::new(x.dtype.wide(), &[x.shape.rows()])?; 2],
             _ => Vec::new(),
         };
