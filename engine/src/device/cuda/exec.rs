@@ -124,6 +124,13 @@ impl From<f32> for Param {
     }
 }
 
+/// For parameters of type `double`.
+impl From<f64> for Param {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
 /// For parameters of type `bool`.
 impl From<bool> for Param {
     fn from(value: bool) -> Self {
