@@ -16,6 +16,7 @@ pub fn cases() -> OpCases {
             case(1, 197, 1, 64, 1.0),
             case(2, 17, 1, 33, 4.0),
             case(1, 131, 1, 8, 1.0),
+            case(1, 70, 1, 70, 1.0),
         ],
         random: |draw: &mut Draw| case(draw.range(1, 3), draw.range(1, 20), draw.range(1, 3), draw.range(1, 20), 1.0),
         bench: vec![case(64, 65, 3, 64, 1.0), case(8, 197, 3, 64, 1.0)],

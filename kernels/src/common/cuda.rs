@@ -10,6 +10,7 @@ use crate::activation::Activation;
 
 /// Headers that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
+    ("attention.cuh", include_str!("cuda/attention.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),
     ("lanes.cuh", include_str!("cuda/lanes.cuh")),
