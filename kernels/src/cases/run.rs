@@ -4,6 +4,7 @@ use engine::check::{self, max_error};
 use engine::rng::{Philox, Stream, normal, uniform};
 use engine::{DType, Device, Error, Plan, Result, Role, Store, Tape, Tensor, Var};
 
+use super::stored::SUFFIX;
 use super::{Case, Fill, Input, Record};
 use crate::residual::residual;
 
@@ -37,7 +38,11 @@ impl Verdict {
 /// # Errors
 /// As [`Tensor::new`].
 pub fn tensors(case: &Case) -> Result<Vec<Tensor>> {
-    case.inputs.iter().enumerate().map(|(at, input)| tensor(&case.label, at, input)).collect()
+    case.inputs.iter().enumerate().map(|(at, input)| tensor(drawn_for(case), at, input)).collect()
+}
+
+fn drawn_for(case: &Case) -> &str {
+    case.label.strip_suffix(SUFFIX).unwrap_or(&case.label)
 }
 
 fn tensor(label: &str, at: usize, input: &Input) -> Result<Tensor> {
@@ -88,7 +93,7 @@ fn widen(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
 fn cotangent(case: &Case, device: &Device, inputs: &[Tensor]) -> Result<Option<Tensor>> {
     let Record::Op(record, _) = &case.record else { return Ok(None) };
     let output = check::evaluate(device, record.as_ref(), inputs, &[], None)?.output;
-    Ok(Some(check::random::<f32>(output.dims(), 3, &case.label)?))
+    Ok(Some(check::random::<f32>(output.dims(), 3, drawn_for(case))?))
 }
 
 /// Runs a case on a device: for an op its output and gradients, for an update its states after.

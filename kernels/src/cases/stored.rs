@@ -7,6 +7,9 @@ use engine::{DType, Real, Result, Tensor};
 use super::{Case, Record, Reference};
 use crate::cast::{cast, rounded};
 
+/// What the label of such a case ends in. The numbers are drawn for the label without it: those of the f32 case.
+pub(super) const SUFFIX: &str = " in bf16";
+
 /// The ops that take bf16: everything between the images and the logits of a network. Losses, norms of gradients and updates are
 /// f32 always.
 pub const IN_BF16: [&str; 14] = [
@@ -42,7 +45,7 @@ pub fn in_bf16(case: &Case) -> Option<Case> {
         cast(tape, output, DType::F32)
     };
     Some(Case {
-        label: format!("{} in bf16", case.label),
+        label: format!("{}{SUFFIX}", case.label),
         record: Record::Op(Arc::new(recorded), wanted.clone()),
         naive: around::<f32>(&case.naive, narrow.clone()),
         oracle: around::<f64>(&case.oracle, narrow),

@@ -34,7 +34,7 @@ fn case(dims: &[usize], keep: f32, step: u32) -> Case {
         vec![
             Input::new(dims, Fill::Normal(1.0)),
             Input::new(&[STATE_WORDS], Fill::RandomState(step)),
-            Input::new(&[1], Fill::Exactly(vec![keep])),
+            Input::new(&[1], Fill::Exactly(vec![keep])).always_f32(),
         ],
         &[0],
         |tape, inputs| grad_gate(tape, inputs[0], inputs[1], inputs[2], STREAM),

@@ -5,12 +5,11 @@
 
 #ifdef VITRUM_BF16
 typedef unsigned short real;
-struct __align__(8) real4 { real x, y, z, w; };
 __device__ __forceinline__ float load(const real* p, size_t i) { return float_of_bf16(p[i]); }
 __device__ __forceinline__ void store(real* p, size_t i, float x) { p[i] = bf16_of_float(x); }
 // Four neighbours; i and the tensor's begin are multiples of 4.
 __device__ __forceinline__ float4 load4(const real* p, size_t i) {
-  real4 v = *(const real4*)(p + i);
+  ushort4 v = *(const ushort4*)(p + i);
   return make_float4(float_of_bf16(v.x), float_of_bf16(v.y), float_of_bf16(v.z), float_of_bf16(v.w));
 }
 __device__ __forceinline__ void store4(real* p, size_t i, float4 v) {
