@@ -10,7 +10,7 @@ pub fn cases() -> OpCases {
     let both = |b| [case(b, b, Reduction::Mean), case(b, b.div_ceil(2), Reduction::Sum)];
     OpCases {
         name: NAME,
-        cases: [1, 2, 7, 64, 131].into_iter().flat_map(both).chain([case(64, 17, Reduction::Mean)]).collect(),
+        cases: [1, 2, 7, 64, 131, 600].into_iter().flat_map(both).chain([case(64, 17, Reduction::Mean)]).collect(),
         random: |draw: &mut Draw| {
             let b = draw.range(1, 200);
             case(b, draw.range(1, b), draw.pick(&[Reduction::Mean, Reduction::Sum]))
