@@ -17,6 +17,7 @@ pub fn cases() -> OpCases {
             // Saturated: the gradient drowns in the rounding of differences.
             case(5, 3, 40.0).not_differentiable(),
             same_input(4, 10),
+            switched_off(),
         ],
         random: |draw: &mut Draw| case(draw.range(1, 9), draw.range(1, 40), draw.pick(&[0.3, 1.0, 5.0])),
         bench: vec![case(64, 10, 1.0), case(64, 1000, 1.0)],
@@ -24,15 +25,18 @@ pub fn cases() -> OpCases {
 }
 
 fn case(b: usize, k: usize, scale: f32) -> Case {
-    let inputs = vec![Input::new(&[b, k], Fill::Normal(scale)); 2];
-    Case::op(
-        format!("{NAME} b{b} k{k} scale {scale}"),
-        inputs,
-        &[0, 1],
-        |tape, x| kl_divergence(tape, x[0], x[1]),
-        naive::<f32>,
-        naive::<f64>,
-    )
+    of(format!("{NAME} b{b} k{k} scale {scale}"), vec![Input::new(&[b, k], Fill::Normal(scale)); 2])
+}
+
+/// A class that is switched off on both sides by a logit of -inf has no part in the divergence.
+fn switched_off() -> Case {
+    let row = |x: [f32; 3]| Input::new(&[1, 4], Fill::Exactly(vec![x[0], f32::NEG_INFINITY, x[1], x[2]]));
+    // Differences of infinities say nothing.
+    of(format!("{NAME} switched-off class"), vec![row([1.0, -0.5, 2.0]), row([0.25, 1.5, -1.0])]).not_differentiable()
+}
+
+fn of(label: String, inputs: Vec<Input>) -> Case {
+    Case::op(label, inputs, &[0, 1], |tape, x| kl_divergence(tape, x[0], x[1]), naive::<f32>, naive::<f64>)
 }
 
 /// One value on both sides: the divergence and its gradient vanish.
