@@ -102,7 +102,8 @@ impl Update for AdamW {
 
     fn scratch(&self, _state: &[Spec], _inputs: &[Spec], target: Target) -> usize {
         match target {
-            Target::Cpu { .. } | Target::Cuda(_) => 0,
+            Target::Cpu { .. } => 0,
+            Target::Cuda(_) => cuda::SCRATCH,
             Target::Wgpu(_) => wgpu::SCRATCH,
         }
     }

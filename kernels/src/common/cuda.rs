@@ -3,18 +3,24 @@
 use engine::device::cuda::{CudaExec, Grid, Param};
 use engine::device::source::{Library, Source};
 use engine::rng::normal_table;
-use engine::{Grad, Mode, Result};
+use engine::{Grad, Mode, Result, Spec};
 
+use super::decay::Decay;
+use super::gpu::word;
 use super::random::Law;
+use super::specs::{per_sample_elements, samples};
 use crate::activation::Activation;
 
 /// Headers that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
+    ("attack.cuh", include_str!("cuda/attack.cuh")),
     ("attention.cuh", include_str!("cuda/attention.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),
+    ("four.cuh", include_str!("cuda/four.cuh")),
     ("lanes.cuh", include_str!("cuda/lanes.cuh")),
     ("math.cuh", include_str!("cuda/math.cuh")),
+    ("optimizer.cuh", include_str!("cuda/optimizer.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
     ("ratio.cuh", include_str!("cuda/ratio.cuh")),
@@ -76,4 +82,21 @@ pub(crate) fn law_params(exec: &CudaExec, law: Law) -> Result<[Param; 5]> {
 /// A gradient that is wanted: its address, and whether it is added to.
 pub(crate) fn grad_at(grad: Option<&Grad>) -> Result<Option<(Param, bool)>> {
     grad.map(|grad| Ok((grad.buf.address()?, grad.mode == Mode::Add))).transpose()
+}
+
+/// Weight decay as kernels take it: the two parameters `const uint2* pieces, unsigned piece_count`.
+///
+/// # Errors
+/// As [`CudaExec::constant`].
+pub(crate) fn decay_params(exec: &CudaExec, decay: &Decay) -> Result<[Param; 2]> {
+    let table = decay.table();
+    Ok([exec.constant(&table)?, word(table.len()).into()])
+}
+
+/// Elements of a sample that one block handles: CHUNK of `attack.cuh`.
+const CHUNK: usize = 2048;
+
+/// Blocks that handle a part of one sample each.
+pub(crate) fn parts(spec: &Spec) -> usize {
+    samples(spec) * per_sample_elements(spec).div_ceil(CHUNK)
 }
