@@ -16,6 +16,7 @@ pub fn cases() -> OpCases {
             case(&[7, 40_961, 3], infinity),
             case(&[16_384, 32_769], 1e6),
             exactly(vec![0.0; 5], 1.0),
+            exactly(vec![1e30, -1e30, 1e25, 0.0, 1e30], 1.0), // the squares exceed f32, the norm does not
             exactly(vec![1.0, f32::NAN], 1.0),
             exactly(vec![f32::INFINITY, 1.0], infinity),
         ],
