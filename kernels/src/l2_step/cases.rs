@@ -17,6 +17,7 @@ pub fn cases() -> OpCases {
             case(&[5, 3, 13, 11], eps, alpha, Some(vec![1.0, 0.0, 1.0, 0.0, 1.0])),
             case(&[2, 3, 16, 16], 10.0, 3.0, None),
             case(&[2, 65], 0.0, alpha, None),
+            case(&[3, 3, 41, 37], 5.0, 2.0, Some(vec![1.0, 0.0, 1.0])), // samples that several blocks share
             case(&[2, 65], eps, -alpha, None),
             no_direction(),
         ],
