@@ -20,6 +20,7 @@ pub fn cases() -> OpCases {
             case([2, 3, 8, 8], 4, 0.0),
             case([2, 3, 8, 8], 4, 1.0),
             case([1, 3, 14, 7], 1, 0.4),
+            case([2, 1, 37, 31], 1, 0.5), // more patches than a block draws at a time
         ],
         random: |draw: &mut Draw| {
             let patch = draw.range(1, 4);

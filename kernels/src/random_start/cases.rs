@@ -21,6 +21,9 @@ pub fn cases() -> OpCases {
             case(&[3, 65], Start::Normal(0.7), eps),
             case(&[5, 3, 13, 11], Start::L2, 0.5),
             case(&[1, 1], Start::L2, 0.5),
+            case(&[2, 3, 41, 37], Start::L2, 0.5), // samples that several blocks share
+            case(&[2, 3, 48, 32], Start::L2, 0.5),
+            case(&[2, 3, 41, 37], Start::Uniform, eps),
             case(&[2, 3, 7, 7], Start::L2, 20.0),
             case(&[2, 65], Start::Zero, eps),
         ],
