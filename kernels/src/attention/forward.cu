@@ -67,7 +67,6 @@ extern "C" __global__ void __launch_bounds__(threads, 3) forward(const Attention
     soften(p, key + own_column(), s, top, sum, out, weights);
     __syncwarp();
     weigh_features(p.width - place.feature, out, weights, v, count);
-    __syncwarp();  // before the next weights
   }
   if (!busy) return;
 #pragma unroll
