@@ -246,7 +246,7 @@ fn the_check_of_wgsl_finds_what_it_looks_for() {
     assert!(wgsl::check("a.subgroup.wgsl", &kernel("64", "x[0] = subgroupAdd(x[0]);"), &find).is_ok());
 }
 
-/// Registers / bytes of shared memory of every CUDA kernel: f32 then bf16, each on sm_80, sm_90a and sm_100.
+/// Registers / bytes of shared memory of every CUDA kernel: f32, then bf16 where it takes that, each on sm_80, sm_90a and sm_100.
 const RESOURCES: &str = "tests/snapshots/cuda_resources.txt";
 
 #[test]
@@ -265,7 +265,7 @@ fn every_cuda_kernel_compiles_without_spills_and_takes_what_it_took() {
     }
     let found = nvrtc::table(&kernels, &files("kernels/src/common", ".cuh")).unwrap();
     let path = root().join(RESOURCES);
-    let head = "# Registers/bytes of shared memory of every CUDA kernel, by NVRTC 13.0: f32 on sm_80, sm_90a, sm_100, then bf16 on the same.\n\
+    let head = "# Registers/bytes of shared memory of every CUDA kernel, by NVRTC 13.0: f32 on sm_80, sm_90a, sm_100, then bf16 (where it takes that).\n\
                 # After a change that is meant: VITRUM_UPDATE_SNAPSHOTS=1 tests/run -p vitrum-tests --test sources\n";
     if std::env::var_os("VITRUM_UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, format!("{head}{}\n", found.join("\n"))).unwrap();

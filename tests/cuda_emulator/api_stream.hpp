@@ -20,14 +20,31 @@ EMULATOR_API cuStreamDestroy_v2(Handle handle) {
   return success;
 }
 
-EMULATOR_API cuStreamSynchronize(Handle) {
-  EMULATOR_ENTER();
-  return outside_capture("cuStreamSynchronize", false);
+namespace emulator {
+// Refuses to wait for a stream that is being captured: others may be.
+inline Status waiting(Handle handle, const char* what) {
+  Stream* stream = stream_of(handle);
+  if (!stream) return refuse(invalid_handle, "this stream does not exist (any more)");
+  if (stream == &state().legacy) return outside_capture(what, false);
+  Capture* capture = capture_of(*stream);
+  return capture ? spoil(*capture, what) : success;
 }
 
-EMULATOR_API cuStreamQuery(Handle) {
+// The same for an event that was recorded in a capture.
+inline Status waiting_for_event(Handle event, const char* what) {
+  std::shared_ptr<Capture> capture = static_cast<Event*>(event)->capture.lock();
+  return capture && !capture->ended ? spoil(*capture, what) : success;
+}
+}  // namespace emulator
+
+EMULATOR_API cuStreamSynchronize(Handle stream) {
   EMULATOR_ENTER();
-  return outside_capture("cuStreamQuery", false);
+  return waiting(stream, "cuStreamSynchronize");
+}
+
+EMULATOR_API cuStreamQuery(Handle stream) {
+  EMULATOR_ENTER();
+  return waiting(stream, "cuStreamQuery");
 }
 
 EMULATOR_API cuStreamGetFlags(Handle, unsigned* flags) {
@@ -81,14 +98,14 @@ EMULATOR_API cuEventRecord(Handle handle, Handle stream_handle) {
 }
 EMULATOR_API cuEventRecordWithFlags(Handle event, Handle stream, unsigned) { return cuEventRecord(event, stream); }
 
-EMULATOR_API cuEventSynchronize(Handle) {
+EMULATOR_API cuEventSynchronize(Handle event) {
   EMULATOR_ENTER();
-  return outside_capture("cuEventSynchronize", false);
+  return waiting_for_event(event, "cuEventSynchronize");
 }
 
-EMULATOR_API cuEventQuery(Handle) {
+EMULATOR_API cuEventQuery(Handle event) {
   EMULATOR_ENTER();
-  return outside_capture("cuEventQuery", false);
+  return waiting_for_event(event, "cuEventQuery");
 }
 
 EMULATOR_API cuEventElapsedTime_v2(float* milliseconds, Handle start, Handle end) {

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "module.hpp"
 
@@ -31,6 +32,7 @@ struct Capture {
   std::unique_ptr<Graph> graph = std::make_unique<Graph>();
   Handle origin = nullptr;
   int mode = 0;  // 0 global, 1 this thread, 2 relaxed
+  std::thread::id thread = std::this_thread::get_id();
   bool invalid = false, ended = false;
 };
 
@@ -159,16 +161,22 @@ inline Status submit(Handle handle, Operation operation) {
   return operation();
 }
 
-// Refuses a call that may not be made while any stream is being captured, and spoils the captures, as the driver does.
-// `unsafe` calls (allocation, synchronous copies) are allowed in the relaxed mode.
+inline Status spoil(Capture& capture, const char* what) {
+  capture.invalid = true;
+  return refuse(capture_unsupported, std::string("illegal during capture: ") + what);
+}
+
+// Refuses a call that may not be made while streams are being captured, and spoils the captures, as the driver does.
+// `unsafe` calls (allocation, synchronous copies) are allowed in the relaxed mode, and by other threads in that of one
+// thread.
 inline Status outside_capture(const char* what, bool unsafe) {
   Status status = success;
   for (const std::shared_ptr<Capture>& capture : state().captures) {
-    if (unsafe && capture->mode == 2) continue;
-    capture->invalid = true;
-    status = capture_unsupported;
+    bool elsewhere = capture->mode == 1 && capture->thread != std::this_thread::get_id();
+    if (unsafe && (capture->mode == 2 || elsewhere)) continue;
+    status = spoil(*capture, what);
   }
-  return status == success ? success : refuse(status, std::string("illegal during capture: ") + what);
+  return status;
 }
 
 inline Status fault(Status status) {

@@ -83,7 +83,7 @@ fn a_compilers_message_names_our_file_and_line() {
 #[ignore = "run by on_the_emulator"]
 fn launches_beyond_the_devices_limits_are_refused() {
     let error = run(&crate::device(), &GOOD, 2048).unwrap_err().to_string();
-    assert!(error.contains("set"), "{error}");
+    assert!(error.contains("good.cu set") && error.contains("1024 threads"), "{error}");
 }
 
 #[test]

@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 use engine::device::cuda::compile;
 use engine::device::source::Source;
 use engine::{DType, Error, Result};
+use kernels::cases::IN_BF16;
 use rayon::prelude::*;
 
 /// Compute capabilities that kernels are compiled for: Ampere, Hopper, Blackwell.
 const CAPABILITIES: [u32; 3] = [80, 90, 100];
-const STORAGES: [DType; 2] = [DType::F32, DType::Bf16];
+
+/// How the tensors of a source's kernels may be stored.
+fn storages(path: &str) -> &'static [DType] {
+    let op = path.strip_prefix("kernels/src/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let both = IN_BF16.contains(&op) || path.contains("/gemm_cuda/");
+    if both { &[DType::F32, DType::Bf16] } else { &[DType::F32] }
+}
 
 /// What a kernel takes on a GPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +63,7 @@ pub fn table(files: &[(String, String)], headers: &[(String, String)]) -> Result
     let lines = files.par_iter().map(|(path, text)| {
         let source = Source { file: leak(path), text: leak(text), library };
         let mut kernels: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for storage in STORAGES {
+        for &storage in storages(path) {
             for capability in CAPABILITIES {
                 let found = parse(&compile(&source, storage, capability)?.log);
                 if found.is_empty() {

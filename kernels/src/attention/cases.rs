@@ -17,7 +17,8 @@ pub fn cases() -> OpCases {
             case(2, 17, 1, 33, 4.0),
             case(1, 131, 1, 8, 1.0),
             case(1, 73, 1, 70, 1.0),
-            case(2, 2, 16, 1, 12.0),
+            // Backward reads the stored output: its rounding times such scores alone exceeds the bound.
+            case(2, 2, 16, 1, 12.0).not_in_bf16(),
         ],
         random: |draw: &mut Draw| case(draw.range(1, 3), draw.range(1, 20), draw.range(1, 3), draw.range(1, 20), 1.0),
         bench: vec![case(64, 65, 3, 64, 1.0), case(8, 197, 3, 64, 1.0)],

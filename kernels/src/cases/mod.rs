@@ -107,6 +107,8 @@ pub struct Case {
     pub differentiable: bool,
     /// The type in which its tensors are stored, on devices that compute in it: f32, or bf16 with arithmetic in f32.
     pub storage: DType,
+    /// Whether [`in_bf16`] makes a case in bf16 of it.
+    pub narrows: bool,
 }
 
 impl Case {
@@ -127,6 +129,7 @@ impl Case {
             oracle: Arc::new(oracle),
             differentiable: true,
             storage: DType::F32,
+            narrows: true,
         }
     }
 
@@ -147,6 +150,7 @@ impl Case {
             oracle: Arc::new(oracle),
             differentiable: false,
             storage: DType::F32,
+            narrows: true,
         }
     }
 
@@ -154,6 +158,13 @@ impl Case {
     #[must_use]
     pub fn stored_as(mut self, storage: DType) -> Self {
         self.storage = storage;
+        self
+    }
+
+    /// The same case, which bf16 can't represent well enough for the usual bound; say why at the call.
+    #[must_use]
+    pub fn not_in_bf16(mut self) -> Self {
+        self.narrows = false;
         self
     }
 

@@ -17,6 +17,9 @@ use crate::shape::Spec;
 /// Most blocks along y; along x there are 2^31 - 1.
 const MOST_Y: usize = 65_535;
 
+/// Most threads of a block, on every GPU.
+const MOST_THREADS: u32 = 1024;
+
 /// Shared memory that a kernel may have without asking for more.
 const SHARED: usize = 48 * 1024;
 
@@ -248,6 +251,9 @@ impl CudaExec {
                 .with("grid", format!("{} x {}", grid.x, grid.y))
                 .help("take a smaller batch"));
         };
+        if grid.threads == 0 || grid.threads > MOST_THREADS {
+            return Err(Error::new(kernel.name(), "a block has 1 to 1024 threads").with("threads", grid.threads));
+        }
         if shared > most_shared {
             return Err(Error::new(kernel.name(), "the launch needs more shared memory than a block may have")
                 .with("bytes", shared)
