@@ -45,10 +45,11 @@ __device__ __forceinline__ void in_registers(const real* x, const real* weight, 
   }
 }
 
+// So many blocks per processor that no registers spill.
 #define ROWS(name, quads, parts) \
-  extern "C" __global__ void __launch_bounds__(256, 4) name(const real* x, const real* weight, const real* bias, real* y, \
-                                                         float* mean_of, float* rstd_of, size_t rows, unsigned width, \
-                                                         float eps) { \
+  extern "C" __global__ void __launch_bounds__(256, parts < 6 ? 4 : parts < 8 ? 3 : 2) \
+      name(const real* x, const real* weight, const real* bias, real* y, float* mean_of, float* rstd_of, size_t rows, \
+           unsigned width, float eps) { \
     in_registers<quads, parts>(x, weight, bias, y, mean_of, rstd_of, rows, width, eps); \
   }
 ROWS(quads_2, true, 2)
