@@ -121,13 +121,14 @@ fn on_the_emulator() {
     passes(command.args(["--ignored", "--skip", "alone_"]));
 }
 
-/// Threads, warps and blocks in other orders, buffers at the other end of their pages, and copies that land at once: what an
-/// order hides, another shows.
+/// Threads, warps and blocks in other orders, buffers at the other end of their pages, copies that land at once, and a GPU of
+/// one multiprocessor, on which products take larger tiles and sums fewer parts: what one hides, another shows.
 #[test]
 fn on_the_emulator_in_other_orders() {
-    for (seed, copies) in [("1", "early"), ("7", "late")] {
+    for (seed, copies, processors) in [("1", "early", "4"), ("7", "late", "1")] {
         let Some(mut command) = on_emulator() else { return };
         command.env("VITRUM_EMULATOR_SEED", seed).env("VITRUM_EMULATOR_COPIES", copies);
+        command.env("VITRUM_EMULATOR_PROCESSORS", processors);
         passes(command.args(["--ignored", "every_case_is_within", "checked_replays_find_nothing"]));
     }
 }

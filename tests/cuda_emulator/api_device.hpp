@@ -17,6 +17,12 @@ inline int shared_per_multiprocessor() { return (architecture() >= 90 ? 228 : 16
 inline int most_shared_per_block() { return shared_per_multiprocessor() - (1 << 10); }
 
 // By the numbers of CUdevice_attribute.
+// Kernels may divide their work by it, as on GPUs of other sizes.
+inline int processors() {
+  const char* text = std::getenv("VITRUM_EMULATOR_PROCESSORS");
+  return text ? std::max(1, std::atoi(text)) : 4;
+}
+
 inline int device_attribute(int which) {
   switch (which) {
     case 1: return most_threads;  // MAX_THREADS_PER_BLOCK
@@ -31,7 +37,7 @@ inline int device_attribute(int which) {
     case 10: return lanes_per_warp;               // WARP_SIZE
     case 12: return 64 << 10;                     // MAX_REGISTERS_PER_BLOCK
     case 13: return 1000000;                      // CLOCK_RATE, kHz
-    case 16: return 4;                            // MULTIPROCESSOR_COUNT
+    case 16: return processors();                 // MULTIPROCESSOR_COUNT
     case 36: return 1000000;                      // MEMORY_CLOCK_RATE, kHz
     case 37: return 64;                           // GLOBAL_MEMORY_BUS_WIDTH, bits
     case 38: return 4 << 20;                      // L2_CACHE_SIZE

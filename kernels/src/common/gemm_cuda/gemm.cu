@@ -2,7 +2,7 @@
 //
 // Mapping: a block of 256 threads makes a tile of C, 64 or 128 on a side: thread (y, x) of 16 x 16 has rows 4 y .. 4 y + 3
 // and columns 4 x .. 4 x + 3 of it, and the same 64 further on in a tile of 128. Steps of 8 along k pass through shared
-// memory, the next one being fetched to registers meanwhile. blockIdx.x counts tiles row by row, blockIdx.y batches, or
+// memory, the next one being fetched to registers meanwhile; so does C on its way out. blockIdx.x counts tiles row by row, blockIdx.y batches, or
 // parts of k, whose sums go to `sums` and are added in order by `total` of sums.cu.
 // Bytes per tile and step: 2 x 8 x side reals read. Order of a sum: along k, by fused multiplication and addition.
 #include "math.cuh"
@@ -67,9 +67,10 @@ __device__ void finish(const Product& p, unsigned row, unsigned column, float su
 // across: A is [k, m] in memory, else [m, k]. along: B is [n, k], else [k, n]. quads: 1 for tiles of 64, 2 for 128.
 template <bool across, bool along, int quads>
 __device__ void product(const Product& p) {
-  constexpr int side = 64 * quads, steps = 8, loads = side * steps / 256, own = 4 * quads;
-  // Rows are padded: stores of one column of a tile then go to different banks.
-  __shared__ __align__(16) float as[2][steps][side + 4], bs[2][steps][side + 4];
+  constexpr int side = 64 * quads, steps = 8, loads = side * steps / 256, own = 4 * quads, pitch = side + 4;
+  // Steps of A and B twice each, later 64 rows of C. Rows are padded: stores of one column then go to different banks.
+  __shared__ __align__(16) float shared[64 * pitch];
+  auto as = (float(*)[steps][pitch])shared, bs = as + 2;
   unsigned tiles = (p.n + side - 1) / side;
   unsigned row0 = blockIdx.x / tiles * side, column0 = blockIdx.x % tiles * side;
   unsigned x = threadIdx.x % 16, y = threadIdx.x / 16;
@@ -135,11 +136,21 @@ __device__ void product(const Product& p) {
     if (more) keep(buffer);
     __syncthreads();
   }
+  // Through shared memory: neighbouring threads then write neighbouring elements, and the epilogue, which is long, stands
+  // once per 64 rows in the code, not once per element.
+  auto tile = (float(*)[pitch])shared;
 #pragma unroll
-  for (int i = 0; i < own; i++)
+  for (int part = 0; part < quads; part++) {
 #pragma unroll
-    for (int j = 0; j < own; j++)
-      finish(p, row0 + i / 4 * 64 + 4 * y + i % 4, column0 + j / 4 * 64 + 4 * x + j % 4, acc[i][j]);
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+      for (int q = 0; q < quads; q++) *(float4*)&tile[4 * y + i][64 * q + 4 * x] = *(float4*)&acc[4 * part + i][4 * q];
+    __syncthreads();
+#pragma unroll 1
+    for (unsigned e = threadIdx.x; e < 64 * side; e += 256)
+      finish(p, row0 + 64 * part + e / side, column0 + e % side, tile[e / side][e % side]);
+    __syncthreads();
+  }
 }
 
 #define PRODUCTS(name, across, along) \
