@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Tests and measures Vitrum on this machine's NVIDIA GPU: correctness first, then PyTorch and ours in turns.
 #
-#   ./run.sh [RESULTS] [--quick]
+#   ./run.sh [RESULTS] [--quick] [--tiny]
 #
 # Writes into RESULTS (results by default): result.json with everything, result.md with the tables, and a log of each step. Needs
 # the driver and NVRTC; compute-sanitizer, and Python with torch and timm (PYTHON names it), are used where they are. --quick leaves
-# the demo, the sanitizer and the comparison out. Exit status: 0 if no step failed.
+# the demo, the sanitizer and the comparison out; --tiny takes the tiny demo and few benches, for a try on the emulator. Exit status: 0
+# if no step failed.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-out=$PWD/results quick=
+out=$PWD/results quick= demo=() steps_of=() ops_of=()
 for word in "$@"; do
   case $word in
     --quick) quick=1 ;;
+    --tiny) demo=(--tiny) steps_of=(--filter sgemm_1024) ops_of=(--filter residual) ;;
     -*) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
     *) out=$word ;;
   esac
@@ -72,7 +74,7 @@ if [ -z "$quick" ]; then
   else
     note sanitizer "skipped: no compute-sanitizer" 0
   fi
-  step demo 900 ./vitrum demo --device cuda --report "$out/demo.html" --json
+  step demo 900 ./vitrum demo --device cuda "${demo[@]}" --report "$out/demo.html" --json
 fi
 # Peers before ours alone: what is left of the time then goes to figures that need no peer.
 if [ -z "$quick" ] && "$python" -c 'import torch, timm, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
@@ -83,8 +85,8 @@ if [ -z "$quick" ] && "$python" -c 'import torch, timm, sys; sys.exit(not torch.
 else
   note compare "skipped: no torch and timm with CUDA, or --quick" 0
 fi
-step bench_steps 300 ./vitrum bench --steps --device cuda --json
-step bench_ops 600 ./vitrum bench --ops --device cuda --json
+step bench_steps 300 ./vitrum bench --steps --device cuda "${steps_of[@]}" --json
+step bench_ops 600 ./vitrum bench --ops --device cuda "${ops_of[@]}" --json
 
 peers=
 for file in "$out"/peers-*.json; do
