@@ -69,6 +69,13 @@ fn checked_replays_find_nothing_and_give_the_same_bits() {
 
 #[test]
 #[ignore = "run by on_the_emulator"]
+fn five_steps_of_training_in_bf16_stay_near_the_cpus() {
+    let device = Device::cuda(&Options { bf16: true, ..Options::default() }).unwrap();
+    conformance::training_stays_near_the_cpus(&device, 5);
+}
+
+#[test]
+#[ignore = "run by on_the_emulator"]
 fn logits_features_and_every_gradient() {
     goldens::logits_features_and_every_gradient(&[(device(), DType::F32)]);
 }

@@ -115,6 +115,18 @@ pub fn training_follows_the_cpu(devices: Devices, steps: u8) {
     }
 }
 
+/// Where activations have 8 bits, losses of a training differ from the CPU's by a few of their last places, and no more.
+pub fn training_stays_near_the_cpus(device: &Device, steps: usize) {
+    let cpu = Device::cpu(Some(2)).unwrap();
+    for (name, config) in models() {
+        let wide = course(&cpu, &config, DType::F64, steps).unwrap();
+        let ours = course(device, &config, DType::F32, steps).unwrap();
+        let error = distance(&ours, &wide) / wide[0].abs();
+        assert!(error < 4.0 / 128.0, "{name}: relative error {error:e}\n{ours:?}\n{wide:?}");
+        assert!(error > 1e-7, "{name}: nothing was rounded to 8 bits");
+    }
+}
+
 /// Losses of an attack's steps, and the perturbation after them.
 fn trajectory(device: &Device, config: &VitConfig, dtype: DType) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut net = net(device, config, dtype, 5)?;

@@ -213,8 +213,9 @@ pub fn wide_error(case: &Case, device: &Device) -> Result<f64> {
     Ok(errors.fold(0.0, f64::max))
 }
 
-/// Error of gradients that are added to: the case recorded twice and summed, against twice the gradients of one, in the
-/// widest float type of the device, relative to the largest gradient (or 1, if that is smaller). An op's second contribution must add to the first.
+/// Error of gradients that are added to: the case recorded twice and summed, against twice the gradients of one; and, where the
+/// output is like the first wanted input, its sum with that. In the widest float type of the device, relative to the largest
+/// gradient (or 1, if that is smaller). An op's second contribution must add to the first.
 ///
 /// # Errors
 /// Those of recording and of the device.
@@ -232,15 +233,33 @@ pub fn adding_error(case: &Case, device: &Device) -> Result<f64> {
         let (first, second) = (record(tape, inputs)?, record(tape, inputs)?);
         residual(tape, first, second, None)
     };
-    let once = check::evaluate(device, record.as_ref(), &inputs, wanted, cotangent.as_ref())?.gradients;
+    let once = check::evaluate(device, record.as_ref(), &inputs, wanted, cotangent.as_ref())?;
     let summed = check::evaluate(device, &twice, &inputs, wanted, cotangent.as_ref())?.gradients;
-    let errors = once.iter().zip(&summed).map(|(once, summed)| {
-        let expected: Vec<f64> = once.to_f64().iter().map(|value| 2.0 * value).collect();
-        let finite = expected.iter().filter(|value| value.is_finite());
-        let largest = finite.fold(1.0_f64, |most, value| most.max(value.abs()));
-        max_error(&summed.to_f64(), &expected) / largest
-    });
-    Ok(errors.fold(0.0, f64::max))
+    let doubled = |once: &Tensor| once.to_f64().iter().map(|value| 2.0 * value).collect::<Vec<f64>>();
+    let errors = once.gradients.iter().zip(&summed).map(|(once, summed)| relative_error(summed, &doubled(once)));
+    let worst = errors.fold(0.0, f64::max);
+
+    // A contribution of another kind, which is dense: where an op's own is zero, it must leave the other one alone.
+    let (Some(&first), Some(seed), Some(gradient)) = (wanted.first(), &cotangent, once.gradients.first()) else {
+        return Ok(worst);
+    };
+    if inputs[first].spec() != once.output.spec() {
+        return Ok(worst);
+    }
+    let beside = |tape: &mut Tape, inputs: &[engine::Value]| {
+        let output = record(tape, inputs)?;
+        residual(tape, inputs[first], output, None)
+    };
+    let summed = check::evaluate(device, &beside, &inputs, &[first], cotangent.as_ref())?.gradients;
+    let expected: Vec<f64> = gradient.to_f64().iter().zip(seed.to_f64()).map(|(own, other)| own + other).collect();
+    Ok(summed.iter().map(|summed| relative_error(summed, &expected)).fold(worst, f64::max))
+}
+
+/// The largest error, relative to the largest finite expected value, or 1 if that is smaller.
+fn relative_error(actual: &Tensor, expected: &[f64]) -> f64 {
+    let finite = expected.iter().filter(|value| value.is_finite());
+    let largest = finite.fold(1.0_f64, |most, value| most.max(value.abs()));
+    max_error(&actual.to_f64(), expected) / largest
 }
 
 fn result_name(case: &Case, index: usize) -> String {

@@ -24,7 +24,8 @@ fn case(dims: &[usize]) -> Case {
         &[0],
         |tape, inputs| {
             let narrow = cast(tape, inputs[0], DType::Bf16)?;
-            cast(tape, narrow, DType::F32)
+            let wide = tape.spec(inputs[0])?.dtype;
+            cast(tape, narrow, wide)
         },
         naive::<f32>,
         naive::<f64>,

@@ -18,10 +18,10 @@ pub struct Args {
     /// A small model on few images: a minute in software, and far too little to learn much
     #[arg(long)]
     tiny: bool,
-    /// Training images [default: 6000; 64 if tiny]
+    /// Training images [default: 6000; 48 if tiny]
     #[arg(long, value_name = "N")]
     train: Option<usize>,
-    /// Test images [default: 500; 20 if tiny]
+    /// Test images [default: 500; 8 if tiny]
     #[arg(long, value_name = "N")]
     test: Option<usize>,
     /// Epochs of the first model's training [default: 12; 2 if tiny]

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod common;
+mod cuda;
 mod results;
 mod resume;
 
