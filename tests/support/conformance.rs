@@ -1,5 +1,6 @@
 //! What every GPU backend must show on its devices: each op's cases against the f64 oracle, gradients, whole trainings and
 //! attacks beside the CPU's.
+#![allow(clippy::unwrap_used, dead_code, reason = "the bodies of tests; each suite has some of them")]
 
 use engine::{DType, Device, Result, Tensor};
 use kernels::cases::{Case, Draw, IN_BF16, adding_error, check, gradient_bound, gradient_error, in_bf16, reproducible};

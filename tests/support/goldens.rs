@@ -2,6 +2,7 @@
 //!
 //! In f32 the bound is ten times the error of PyTorch's own f32; in f64 what remains is that gradients lie in the files as f32,
 //! and that means and deviations of the normalisation are f32 here.
+#![allow(clippy::unwrap_used, dead_code, reason = "the bodies of tests; each suite has some of them")]
 
 use std::path::{Path, PathBuf};
 
