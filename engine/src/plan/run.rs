@@ -220,8 +220,10 @@ impl Plan {
                         Runner::Direct(exec) => self.run(launch, store, exec),
                         Runner::Recorded(slot) => slot.as_ref().map_or(Ok(()), |it| it.recording.submit(at..at + 1)),
                     };
-                    let outcome = if device_waits { outcome.and_then(|()| store.device().finish()) } else { outcome };
-                    outcome.map_err(|error| self.describe(error, launch))?;
+                    outcome.map_err(|error| error.within(&launch.path))?;
+                    if device_waits {
+                        store.device().finish().map_err(|error| self.describe(error, launch))?;
+                    }
                 }
                 if self.checks {
                     self.check_canaries(launch, store)?;
@@ -235,7 +237,7 @@ impl Plan {
         })
     }
 
-    /// The error of a launch with its place and the tensors that it was about.
+    /// What went wrong while a launch ran, with its place and its tensors: the device's error knows neither.
     fn describe(&self, error: Error, launch: &Launch) -> Error {
         let tensors = |buffers: Vec<BufferId>| {
             let specs: Vec<String> = buffers.iter().map(|&buffer| self.buffers[buffer].spec.to_string()).collect();
