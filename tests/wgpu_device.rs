@@ -49,6 +49,21 @@ fn rows_beyond_the_binding_limit_are_split_and_whole_tensors_are_refused_by_name
 }
 
 #[test]
+fn a_tensor_that_can_not_be_bound_is_refused_before_memory_is_taken() {
+    let Some(device) = open(&Options { max_binding: Some(64 << 10), ..Options::default() }) else { return };
+    let mut store = Store::new(device).unwrap();
+    let x = store.constant("x", Role::Data, &engine::check::random::<f32>(&[3, 128], 1, "x").unwrap()).unwrap();
+    let weight = engine::check::random::<f32>(&[129, 128], 1, "weight").unwrap();
+    let weight = store.constant("weight", Role::Parameter, &weight).unwrap();
+    let mut tape = Tape::new();
+    let (x, weight) = (tape.var(&store, x).unwrap(), tape.var(&store, weight).unwrap());
+    let y = tape.scope("head", |tape| linear(tape, x, weight, None, None)).unwrap();
+    let error = tape.plan(&mut store, &[y]).map(drop).unwrap_err().to_string();
+    assert!(error.contains("head") && error.contains("f32[129, 128]"), "{error}");
+    assert_eq!(store.arena_bytes(), 0);
+}
+
+#[test]
 fn grids_beyond_65535_groups_are_folded() {
     let Some(device) = device() else { return };
     let elements = 65_537 * 64;
@@ -74,6 +89,7 @@ fn a_plan_that_does_not_fit_is_refused_before_memory_is_taken() {
     for part in ["plan: the plan needs more memory", "second: activation", "1048576 bytes", "vitrum plan"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
+    assert_eq!(store.arena_bytes(), 0);
     let error = store.single("y", Role::Data, Spec::new(DType::F32, &[300_000]).unwrap()).unwrap_err();
     assert!(error.is_too_large() && error.to_string().contains("no buffer of this size"), "{error}");
 }

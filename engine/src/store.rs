@@ -327,6 +327,16 @@ impl Store {
         Ok(self.plans)
     }
 
+    /// Bytes of the arena that plans share, as it is now.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.bytes()
+    }
+
+    /// Puts another arena in its place, and gives the present one.
+    pub(crate) fn swap_arena(&mut self, arena: Slab) -> Slab {
+        std::mem::replace(&mut self.arena, arena)
+    }
+
     pub(crate) fn arena(&self) -> &Slab {
         &self.arena
     }

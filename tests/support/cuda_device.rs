@@ -153,12 +153,14 @@ fn alone_illegal_access() {
 #[ignore = "run by a_plan_that_does_not_fit_is_refused_before_memory_is_taken"]
 fn alone_out_of_memory() {
     let mut net = net(2000).unwrap();
+    let before = net.store.arena_bytes();
     let error = net.training(0.02, 0.9, 1e-4, 1.0, false).map(drop).unwrap_err();
     assert!(error.is_too_large());
     let text = error.to_string();
     for part in ["peak set by", "arena", "limit", "smaller batch"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert_eq!(net.store.arena_bytes(), before);
     // One that fits still runs.
     let device = crate::device();
     assert_eq!(run(&device, &GOOD, 5).unwrap(), vec![3.0; 5]);

@@ -163,6 +163,15 @@ impl Device {
         }
     }
 
+    /// A slab without memory, for launches that are recorded and never run; `None` where launches run at once.
+    pub(crate) fn imagined(&self, bytes: usize) -> Option<Slab> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Cuda(cuda) => Some(Slab::Cuda(cuda::CudaSlab::imagined(cuda, bytes))),
+            Self::Wgpu(gpu) => Some(Slab::Wgpu(webgpu::WgpuSlab::imagined(gpu, bytes))),
+        }
+    }
+
     pub(crate) fn memory(&self) -> &dyn Memory {
         match self {
             Self::Cpu(cpu) => cpu,

@@ -200,10 +200,12 @@ impl Plan {
             live_peak: layout.live_peak,
         };
         check_fits(&launches, &layout, &memory, store)?;
-        let id = store.register_plan(layout.bytes)?;
         let recorded = Mutex::default();
-        let plan = Self { id, store: store.id(), launches, buffers, locations, kept, layout, memory, checks, recorded };
+        let mut plan =
+            Self { id: 0, store: store.id(), launches, buffers, locations, kept, layout, memory, checks, recorded };
         plan.check_disjoint()?;
+        plan.rehearse(store)?;
+        plan.id = store.register_plan(plan.layout.bytes)?;
         plan.record(store)?;
         Ok(plan)
     }

@@ -46,6 +46,23 @@ impl Plan {
         self.each(store, |_, _, _| Ok(true))
     }
 
+    /// Lets the ops launch on memory that is only imagined, before more of it is taken: what exceeds a limit of the device is
+    /// refused then.
+    pub(super) fn rehearse(&self, store: &mut Store) -> Result<()> {
+        let bytes = self.layout.bytes;
+        let Some(imagined) = store.device().imagined(bytes).filter(|_| bytes > store.arena().bytes()) else {
+            return Ok(());
+        };
+        let arena = store.swap_arena(imagined);
+        let mut exec = store.device().exec();
+        let refused = self
+            .launches
+            .iter()
+            .find_map(|launch| self.run(launch, store, &mut exec).err().map(|error| error.within(&launch.path)));
+        store.swap_arena(arena);
+        refused.map_or(Ok(()), Err)
+    }
+
     /// Lets the ops record their launches, where the device replays recordings.
     pub(super) fn record(&self, store: &Store) -> Result<()> {
         if store.device().records() {

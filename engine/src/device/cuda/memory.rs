@@ -17,6 +17,11 @@ pub struct CudaSlab {
 }
 
 impl CudaSlab {
+    /// One without memory: its addresses count from 0, and nothing is freed.
+    pub(in crate::device) fn imagined(cuda: &Cuda, bytes: usize) -> Self {
+        Self { cuda: cuda.clone(), id: cuda.new_slab_id(), start: 0, bytes }
+    }
+
     pub(in crate::device) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -24,6 +24,11 @@ pub struct WgpuSlab {
 }
 
 impl WgpuSlab {
+    /// One without memory: no buffer has its number.
+    pub(in crate::device) fn imagined(gpu: &Gpu, bytes: usize) -> Self {
+        Self { gpu: gpu.clone(), id: u32::MAX, bytes }
+    }
+
     pub(in crate::device) fn bytes(&self) -> usize {
         self.bytes
     }
