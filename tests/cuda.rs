@@ -180,6 +180,13 @@ fn an_illegal_access_is_an_error_that_names_the_launch() {
 }
 
 #[test]
+fn a_gpu_lost_while_training_leaves_the_last_checkpoint_whole_and_says_how_to_go_on() {
+    let Some(mut command) = on_emulator() else { return };
+    command.env("VITRUM_EMULATOR_FINDINGS", "report");
+    passes(command.args(["--ignored", "--exact", "cuda_device::alone_lost_while_training"]));
+}
+
+#[test]
 fn a_plan_that_does_not_fit_is_refused_before_memory_is_taken() {
     let Some(mut command) = on_emulator() else { return };
     command.env("VITRUM_EMULATOR_MEMORY", (32 << 20).to_string());
@@ -196,10 +203,12 @@ fn machine_code_is_kept_and_a_damaged_entry_is_made_anew() {
 }
 
 #[test]
-fn an_old_gpu_is_refused() {
-    let Some(mut command) = on_emulator() else { return };
-    command.env("VITRUM_EMULATOR_ARCH", "75");
-    passes(command.args(["--ignored", "--exact", "cuda_device::alone_old_gpu"]));
+fn an_old_gpu_and_an_old_driver_are_refused() {
+    for (setting, value) in [("VITRUM_EMULATOR_ARCH", "75"), ("VITRUM_EMULATOR_DRIVER", "11080")] {
+        let Some(mut command) = on_emulator() else { return };
+        command.env(setting, value).env("VITRUM_TEST_OLD", value);
+        passes(command.args(["--ignored", "--exact", "cuda_device::alone_too_old"]));
+    }
 }
 
 #[test]

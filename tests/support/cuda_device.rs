@@ -2,10 +2,15 @@
 //! whose name begins with `alone_` need a process of their own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use engine::device::cuda::{Grid, Kernel, Options};
 use engine::device::source::Source;
 use engine::{DType, Device, Error, Exec, Result, Role, Spec, Store, Tape, Target, Update, UpdateIo, Work};
+
+use train::data::{Options as DataOptions, Split, open as open_data};
+use train::recipe::Recipe;
+use train::trainer::Trainer;
 
 use crate::support::vit::{Net, config, images, lively};
 
@@ -148,6 +153,25 @@ fn alone_illegal_access() {
     assert!(device.finish().is_err());
 }
 
+/// A kernel that accesses foreign memory takes the device with it, as a GPU that falls off the bus does.
+#[test]
+#[ignore = "run by a_gpu_lost_while_training_leaves_the_last_checkpoint_whole_and_says_how_to_go_on"]
+fn alone_lost_while_training() {
+    let device = crate::device();
+    let config = models::VitConfig { image: [32, 32], patch: 8, classes: 10, ..config(12, 1, 2) };
+    let data = open_data("synthetic", Split::Train, &DataOptions { limit: Some(16), ..DataOptions::default() });
+    let recipe = Recipe { epochs: 3, batch: 8, ..Recipe::default() };
+    let tensors = models::init::init(&config, 1).unwrap();
+    let mut trainer = Trainer::new(&device, &config, &tensors, Arc::new(data.unwrap()), recipe).unwrap();
+    trainer.run_epoch(&mut |_, _| Ok(true)).unwrap();
+    let saved = trainer.weights().unwrap();
+    assert!(run(&device, &BEYOND, 1).is_err());
+    let error = trainer.run_epoch(&mut |_, _| Ok(true)).unwrap_err().to_string();
+    assert!(error.contains("cuda") && error.contains("--resume"), "{error}");
+    assert!(trainer.weights().is_err(), "nothing is read from a device that is gone");
+    assert!(saved != tensors, "the epoch before it trained");
+}
+
 /// With 32 MiB of memory.
 #[test]
 #[ignore = "run by a_plan_that_does_not_fit_is_refused_before_memory_is_taken"]
@@ -166,10 +190,15 @@ fn alone_out_of_memory() {
     assert_eq!(run(&device, &GOOD, 5).unwrap(), vec![3.0; 5]);
 }
 
-/// On an emulated compute capability of 7.5.
+/// On an emulated compute capability of 7.5, or driver of CUDA 11.8.
 #[test]
-#[ignore = "run by an_old_gpu_is_refused"]
-fn alone_old_gpu() {
+#[ignore = "run by an_old_gpu_and_an_old_driver_are_refused"]
+fn alone_too_old() {
     let error = Device::cuda(&Options::default()).map(drop).unwrap_err().to_string();
-    assert!(error.contains("too old") && error.contains("75") && error.contains("--device wgpu"), "{error}");
+    let (found, remedy) = if std::env::var("VITRUM_TEST_OLD").unwrap() == "75" {
+        ("75", "--device wgpu")
+    } else {
+        ("CUDA 11.8", "update")
+    };
+    assert!(error.contains("too old") && error.contains(found) && error.contains(remedy), "{error}");
 }

@@ -112,7 +112,8 @@ fn noisy(
 }
 
 pub(super) fn write(device: &Device, demo: &Demo, outcome: &Outcome, shown: &Shown, path: &Path) -> Result<()> {
-    let mut report = Report::new("Vitrum demo", "vitrum demo", device.description(), demo.seed);
+    let command = if demo.tiny { "vitrum demo --tiny" } else { "vitrum demo" };
+    let mut report = Report::new("Vitrum demo", command, device.description(), demo.seed);
     report.push(figures(outcome));
     report.push(curves(outcome)?);
     let mut pictures = Section::new("Attacked images").note(
