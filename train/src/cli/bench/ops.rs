@@ -44,7 +44,7 @@ pub fn run(device: &Device, screen: &Screen, ops: &[OpCases], time: Duration) ->
     ))?;
     let mut passes = Vec::new();
     for op in ops {
-        for case in &op.bench {
+        for case in op.bench.iter().filter(|case| device.computes(case.storage)) {
             for (pass, samples, work) in measure(case, device, time)? {
                 passes.push(row(op.name, case, pass, &samples, work, peak));
             }
