@@ -55,6 +55,9 @@ inline bool in_own_stack(uintptr_t address) {
   return address - reinterpret_cast<uintptr_t>(current->stack) < Stacks::usable;
 }
 
+// Notes, or refuses, an access to what may be the accumulators of a wgmma; see warpgroup.hpp.
+void touch_registers(uintptr_t address, unsigned bytes, Access access, uintptr_t code);
+
 // One access of the current thread, on any memory.
 inline void access_memory(uintptr_t address, unsigned bytes, Access access, uintptr_t code) {
   uintptr_t offset = address - reinterpret_cast<uintptr_t>(device_memory.base);
@@ -72,7 +75,11 @@ inline void access_memory(uintptr_t address, unsigned bytes, Access access, uint
     if (access == Access::read) return shared_read(*current, at, bytes, code);
     return shared_write(*current, at, bytes, code, access, now(*current));
   }
-  if (in_own_stack(address) || is_own_data(address)) return;
+  if (in_own_stack(address)) {
+    if (current->uses_products) touch_registers(address, bytes, access, code);
+    return;
+  }
+  if (is_own_data(address)) return;
   fail_of_global(address, bytes, access, code);
 }
 

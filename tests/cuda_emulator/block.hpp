@@ -9,6 +9,7 @@
 #include "device/calls.hpp"
 #include "fiber.hpp"
 #include "report.hpp"
+#include "tensor_map.hpp"
 
 // Where in the kernel the function that says this was called.
 #define EMULATOR_CALLER reinterpret_cast<uintptr_t>(__builtin_return_address(0))
@@ -16,6 +17,15 @@
 namespace emulator {
 
 constexpr int most_threads = 1024, lanes_per_warp = 32, most_warps = most_threads / lanes_per_warp, most_barriers = 16;
+
+// Who accesses memory: the warps, then what works on its own for them (sm_90): the tensor cores of each warpgroup, and
+// the engine of bulk copies.
+constexpr int warps_per_group = 4, most_groups = most_warps / warps_per_group, first_group_actor = most_warps,
+              copy_actor = most_warps + most_groups, most_actors = copy_actor + 1;
+
+// For each actor, the time before which its accesses are ordered ahead of what one does now; in the second half, only
+// as far as a fence.proxy.async lies between (see race.hpp).
+using Times = uint32_t[2 * most_actors];
 
 struct Index {
   unsigned x = 0, y = 0, z = 0;
@@ -29,6 +39,15 @@ struct Call {
   void* operands;  // this lane's values, on its own stack
 };
 
+// One bulk copy of a box to global memory that has not been waited for.
+struct BulkStore {
+  TensorMap map;
+  unsigned from;  // in the arena
+  int origin[2];
+  int group;
+  uintptr_t code;
+};
+
 // One cp.async that has not landed yet.
 struct AsyncCopy {
   char* to;
@@ -36,6 +55,11 @@ struct AsyncCopy {
   int bytes, source_bytes;
   int group;
   uintptr_t code;
+};
+
+// A range of a thread's own memory that stands for registers.
+struct Registers {
+  uintptr_t begin, end;
 };
 
 struct Thread {
@@ -46,20 +70,22 @@ struct Thread {
   Call call{};
   std::vector<AsyncCopy> copies;
   int groups = 0;  // committed so far
+  std::vector<BulkStore> stores;
+  int store_groups = 0;             // committed so far
+  bool uses_products = false;       // has called a function of wgmma
+  std::vector<Registers> touched;  // since its last wgmma.fence
 };
 
 struct Warp {
   unsigned live, ready, in_call, at_barrier;  // a bit per lane; a live lane is in exactly one of the other three
-  // For each warp of the block: accesses with an earlier time are ordered before what this warp does now (see
-  // race.hpp).
-  uint32_t seen[most_warps];
+  Times seen;
 };
 
 // bar.sync and bar.arrive of one number.
 struct Barrier {
   int arrived = 0, expected = 0;
   unsigned waiting[most_warps] = {};  // lanes in sync, per warp
-  uint32_t seen[most_warps] = {};     // what those who only arrived have published
+  Times seen = {};                    // what those who only arrived have published
   uintptr_t code = 0;
   const char* name = "";
   int tally = 0;  // sum of the predicates of __syncthreads_count and its kin
@@ -151,13 +177,23 @@ inline void not_ready_any_more(Thread& thread) {
 }
 
 [[noreturn]] void fail_of_deadlock();
+// Lands bulk copies that a thread waits for, when nobody can go on otherwise; false if there are none.
+bool land_late_copies();
+
+// Like next_thread, with the copies that land when all wait.
+inline Thread* next_thread_or_copy() {
+  Thread* next = next_thread();
+  while (!next && land_late_copies()) next = next_thread();
+  return next;
+}
 
 // Lets others run until someone wakes the current thread, whose bit is already set in `in_call` or `at_barrier`.
 inline void wait() {
   Thread& self = *current;
   not_ready_any_more(self);
-  Thread* next = next_thread();
+  Thread* next = next_thread_or_copy();
   if (!next) fail_of_deadlock();
+  if (next == &self) return;
   if (!next->stack) start(*next);
   current = next;
   switch_fiber(self.fiber, next->fiber);

@@ -3,3 +3,4 @@
 #include "api_launch.hpp"
 #include "api_memory.hpp"
 #include "api_stream.hpp"
+#include "api_tensor.hpp"

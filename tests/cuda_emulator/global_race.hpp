@@ -60,7 +60,7 @@ inline void begin_block() {
 inline void watch_global(uintptr_t offset, unsigned bytes, Access access, uintptr_t code) {
   if (bytes < 2 || !marks || !is_checked) return;
   const Warp& warp = block.warps[current->warp];
-  Stamp stamp = now(*current) << 11 | current->number;
+  Stamp stamp = now(*current) << 12 | current->number;
   for (uintptr_t at = offset / 2; at < (offset + bytes) / 2; at++) {
     Mark& mark = marks[at];
     if (mark.block >= first_block && !block_is_trusted) {

@@ -6,6 +6,7 @@
 #include "atomic.hpp"
 #include "device/facts.hpp"
 #include "tensor_core.hpp"
+#include "warpgroup.hpp"
 
 namespace emulator {
 
@@ -91,6 +92,7 @@ void fail_of_deadlock() {
                              group.second->call.name),
                       code});
   }
+  name_waited_mbarriers(places);
   fail(launch_failed,
        format("divergence: %u of %u threads wait for others that will not come (%u have exited)", waiting, block.count,
               block.count - block.live),
@@ -103,11 +105,12 @@ void thread_main() {
     block.body(block.parameters);
     Thread& self = *current;
     check_copies_at_exit(self);
+    check_hopper_at_exit(self);
     block.warps[self.warp].live &= ~(1u << self.lane);
     not_ready_any_more(self);
     block.live--;
     one_less();
-    Thread* next = block.live ? next_thread() : nullptr;
+    Thread* next = block.live ? next_thread_or_copy() : nullptr;
     if (block.live && !next) fail_of_deadlock();
     char* stack = self.stack;
     self.stack = nullptr;
@@ -145,8 +148,13 @@ inline void set_up_block(const Launch& launch, Index index) {
     thread.index = Index{i % launch.dim.x, i / launch.dim.x % launch.dim.y, i / (launch.dim.x * launch.dim.y)};
     thread.copies.clear();
     thread.groups = 0;
+    thread.stores.clear();
+    thread.store_groups = 0;
+    thread.uses_products = false;
+    thread.touched.clear();
   }
   begin_time();
+  begin_hopper();
   begin_block();
 }
 

@@ -17,14 +17,14 @@
 
 namespace emulator {
 
-constexpr unsigned time_bits = 21, latest_time = (1u << time_bits) - 1;
+constexpr unsigned time_bits = 20, latest_time = (1u << time_bits) - 1;
 
-// thread in bits 0 to 9, atomic in bit 10, time above
+// thread in bits 0 to 10, atomic in bit 11, time above. An actor that is no warp counts as its first lane.
 using Stamp = uint32_t;
-constexpr Stamp atomic_bit = 1u << 10;
-constexpr Stamp in_flight = latest_time;  // the time of a byte that a cp.async has yet to write
-inline unsigned time_of(Stamp stamp) { return stamp >> 11; }
-inline unsigned thread_of(Stamp stamp) { return stamp & 1023; }
+constexpr Stamp atomic_bit = 1u << 11;
+constexpr Stamp in_flight = latest_time;  // the time of a byte that a copy has yet to write
+inline unsigned time_of(Stamp stamp) { return stamp >> 12; }
+inline unsigned thread_of(Stamp stamp) { return stamp & 2047; }
 
 // A plain write forgets the readers before it: whoever is ordered after it is ordered after them, and who is not is
 // caught by it.
@@ -38,6 +38,7 @@ inline Cell bytes_of_words[arena_bytes];
 inline bool is_split[arena_bytes / 4];
 inline uintptr_t code_base = 0;  // of the running kernel's module: cells keep 32 bits of an address
 inline unsigned first_time = 1;  // of the running block
+inline uint32_t actor_times[most_actors];  // of the actors that are no warps
 
 // A block begins: nothing is written yet, and no access of an earlier block counts.
 inline void begin_time() {
@@ -45,6 +46,7 @@ inline void begin_time() {
   for (const Warp& warp : block.warps) {
     for (uint32_t seen : warp.seen) latest = seen > latest ? seen : latest;
   }
+  for (uint32_t time : actor_times) latest = time > latest ? time : latest;
   first_time = latest + 1;
   if (first_time > latest_time / 2) {
     std::memset(static_cast<void*>(words), 0, sizeof words);
@@ -54,6 +56,7 @@ inline void begin_time() {
   for (Warp& warp : block.warps) {
     for (uint32_t& seen : warp.seen) seen = first_time;
   }
+  for (uint32_t& time : actor_times) time = first_time;
   std::memset(arena, 0xff, arena_used);  // reads as NaN where the checks are off
 }
 
@@ -65,8 +68,8 @@ inline void advance_time(unsigned warp) {
   if (own < latest_time - 1) own++;
 }
 
-inline void join(uint32_t (&into)[most_warps], const uint32_t (&from)[most_warps]) {
-  for (int i = 0; i < most_warps; i++) into[i] = into[i] < from[i] ? from[i] : into[i];
+inline void join(Times& into, const Times& from) {
+  for (int i = 0; i < 2 * most_actors; i++) into[i] = into[i] < from[i] ? from[i] : into[i];
 }
 
 enum class Access { read, write, atomic };
@@ -75,19 +78,31 @@ inline const char* verb(Access access) {
   return access == Access::read ? "read" : access == Access::write ? "write" : "atomic operation";
 }
 
+// Whether an access was a thread's own, and not that of what works for it.
+inline bool is_warp(Stamp stamp) { return thread_of(stamp) < most_threads; }
+
+inline std::string name_of_actor(Stamp stamp) {
+  if (is_warp(stamp)) return name_of(block.threads[thread_of(stamp)]);
+  int actor = static_cast<int>(thread_of(stamp)) / lanes_per_warp;
+  if (actor == copy_actor) return "the engine of bulk copies";
+  int first = (actor - first_group_actor) * warps_per_group;
+  return format("a wgmma of warps %d to %d", first, first + warps_per_group - 1);
+}
+
 [[noreturn]] inline void fail_of_race(const Thread& thread, unsigned at, Access access, uintptr_t code, Stamp earlier,
                                       const char* earlier_verb, uint32_t earlier_code) {
-  const Thread& other = block.threads[thread_of(earlier)];
+  std::string other = name_of_actor(earlier);
   uintptr_t before = code_base + earlier_code;
   if (time_of(earlier) == in_flight) {
+    const char* copy = is_warp(earlier) ? "cp.async" : "bulk copy";
     fail(launch_failed,
-         format("shared memory used before its cp.async has landed: %s, %s by %s", place_in_arena(at).c_str(),
+         format("shared memory used before its %s has landed: %s, %s by %s", copy, place_in_arena(at).c_str(),
                 verb(access), name_of(thread).c_str()),
-         {{verb(access), code}, {"cp.async by " + name_of(other), before}});
+         {{verb(access), code}, {copy + (" by " + other), before}});
   }
   fail(launch_failed,
        format("race on shared memory: %s, %s by %s is not ordered after the %s by %s", place_in_arena(at).c_str(),
-              verb(access), name_of(thread).c_str(), earlier_verb, name_of(other).c_str()),
+              verb(access), name_of(thread).c_str(), earlier_verb, other.c_str()),
        {{verb(access), code}, {std::string("earlier ") + earlier_verb, before}});
 }
 
@@ -146,7 +161,7 @@ inline void shared_read(const Thread& thread, unsigned offset, unsigned bytes, u
   check_place(thread, offset, bytes, Access::read, code);
   if (!is_checked) return;
   const Warp& warp = block.warps[thread.warp];
-  Stamp stamp = now(thread) << 11 | thread.number;
+  Stamp stamp = now(thread) << 12 | thread.number;
   uint32_t short_code = static_cast<uint32_t>(code - code_base);
   each_cell(offset, bytes, [&](Cell& cell, unsigned at) {
     if (cell.reader == stamp && !(cell.writer & atomic_bit)) return;  // as before, and nobody has written since
@@ -163,14 +178,33 @@ inline void shared_read(const Thread& thread, unsigned offset, unsigned bytes, u
   });
 }
 
+// How many operations under way read each 16 bytes: wgmma, and bulk copies to global memory (proxy.hpp).
+inline uint16_t being_read[arena_bytes / 16];
+inline unsigned reads_in_flight = 0;
+
+[[noreturn]] inline void fail_of_write_below_read(const Thread& thread, unsigned at, Access access, uintptr_t code) {
+  fail(launch_failed,
+       format("shared memory overwritten while a wgmma or a bulk copy still reads it: %s, %s by %s",
+              place_in_arena(at).c_str(), verb(access), name_of(thread).c_str()),
+       {{verb(access), code}});
+}
+
+inline void check_not_being_read(const Thread& thread, unsigned offset, unsigned bytes, Access access, uintptr_t code) {
+  if (!reads_in_flight) return;
+  for (unsigned chunk = offset / 16; chunk <= (offset + bytes - 1) / 16; chunk++) {
+    if (being_read[chunk]) fail_of_write_below_read(thread, 16 * chunk, access, code);
+  }
+}
+
 // A write, or an atomic operation; `time` is in_flight for a cp.async that has been issued.
 inline void shared_write(const Thread& thread, unsigned offset, unsigned bytes, uintptr_t code, Access access,
                          unsigned time) {
   check_place(thread, offset, bytes, access, code);
   if (!is_checked) return;
   const Warp& warp = block.warps[thread.warp];
+  check_not_being_read(thread, offset, bytes, access, code);
   bool is_atomic = access == Access::atomic;
-  Stamp stamp = time << 11 | (is_atomic ? atomic_bit : 0) | thread.number;
+  Stamp stamp = time << 12 | (is_atomic ? atomic_bit : 0) | thread.number;
   uint32_t short_code = static_cast<uint32_t>(code - code_base);
   each_cell(offset, bytes, [&](Cell& cell, unsigned at) {
     if (is_atomic && time_of(cell.writer) < first_time) fail_of_unwritten(thread, at, access, code);
@@ -190,7 +224,7 @@ inline void shared_write(const Thread& thread, unsigned offset, unsigned bytes, 
 
 // The bytes of a cp.async have landed: from now on they are a write of its thread.
 inline void land(const Thread& thread, unsigned offset, unsigned bytes) {
-  Stamp stamp = now(thread) << 11 | thread.number;
+  Stamp stamp = now(thread) << 12 | thread.number;
   each_cell(offset, bytes, [&](Cell& cell, unsigned) { cell.writer = stamp; });
 }
 

@@ -79,6 +79,38 @@ void copy_commit();
 // cp.async.wait_group: all but the last `groups` groups have landed. -1 is cp.async.wait_all.
 void copy_wait(int groups);
 
+// ---- sm_90 ----
+// Pointers to barriers and tiles lie in shared memory.
+
+void mbarrier_init(void* barrier, unsigned count);
+void mbarrier_invalidate(void* barrier);
+void mbarrier_arrive(void* barrier);
+// arrive.expect_tx: the phase also waits for `bytes` bytes of copies.
+void mbarrier_arrive_expect(void* barrier, unsigned bytes);
+// Until the phase of this parity is complete.
+void mbarrier_wait(void* barrier, unsigned parity);
+// fence.proxy.async and fence.mbarrier_init.
+void fence_proxy_async();
+void fence_mbarrier_init();
+
+// cp.async.bulk.tensor.2d: the map's box whose first element is (x, y), x the contiguous dimension.
+void tensor_load(void* shared, const void* map, void* barrier, int x, int y);
+void tensor_store(const void* map, const void* shared, int x, int y);
+void bulk_commit();
+// cp.async.bulk.wait_group: all but the last `groups` groups have read their sources and, unless `read`, written.
+void bulk_wait(int groups, bool read);
+
+bool elect_one();
+// setmaxnreg.
+void set_registers(int count);
+
+void wgmma_fence();
+void wgmma_commit();
+void wgmma_wait(int groups);
+// wgmma.mma_async m64nNk16, bf16 to float32: d = a * b, + d if `accumulate`; N = `columns`, d has N / 2 elements.
+void wgmma(float* d, int columns, unsigned long long a, unsigned long long b, bool accumulate, bool a_transposed,
+           bool b_transposed);
+
 // __threadfence(): blocks that hand data over to each other call it.
 void thread_fence();
 

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "demo.hpp"
+#include "hopper.hpp"
 #include "host.hpp"
 
 namespace {
@@ -18,6 +19,9 @@ struct Setting {
   const char *seed, *copies;
 };
 constexpr Setting settings[] = {{"0", "late"}, {"1", "early"}, {"2", "late"}, {"7", "early"}};
+
+// Proofs about sm_90 run on such a device, all others on sm_80.
+bool needs_hopper(const std::string& file) { return file == "hopper.cu"; }
 
 struct Outcome {
   int status;        // 0 right, 1 wrong results, 99 the emulator found something, above 128 killed
@@ -36,6 +40,7 @@ Outcome run_alone(const Proof& proof, const Compiled& module, const Setting& set
     close(ends[1]);
     setenv("VITRUM_EMULATOR_SEED", setting.seed, 1);
     setenv("VITRUM_EMULATOR_COPIES", setting.copies, 1);
+    setenv("VITRUM_EMULATOR_ARCH", needs_hopper(proof.file) ? "90" : "80", 1);
     bool right;
     {
       Session session(module);
@@ -134,7 +139,7 @@ class Prover {
       if (file == "demo.cu") expressions.push_back("matmul<16>");
       entry->second =
           compile(read_text(folder + "/" + file), file,
-                  {"--gpu-architecture=sm_80", "--std=c++17", "--include-path=" + include, "--include-path=" + folder},
+                  {std::string("--gpu-architecture=") + (needs_hopper(file) ? "sm_90a" : "sm_80"), "--std=c++17", "--include-path=" + include, "--include-path=" + folder},
                   expressions);
     }
     return entry->second;
@@ -163,7 +168,7 @@ int main(int count, char** arguments) {
   bool verbose = std::erase(parts, "--verbose") > 0;
   Prover prover(arguments[1], arguments[2], verbose);
   for (const auto& proofs : {demo_proofs(), barrier_proofs(), access_proofs(), sharing_proofs(), warp_proofs(),
-                             tensor_proofs(), host_proofs()}) {
+                             tensor_proofs(), host_proofs(), hopper_proofs()}) {
     for (const Proof& proof : proofs) {
       if (wanted(proof.name, parts)) prover.prove(proof);
     }

@@ -1,0 +1,112 @@
+// The proofs about sm_90.
+#pragma once
+#include "kernels.hpp"
+
+extern "C" int cuTensorMapEncodeTiled(void*, int, unsigned, void*, const unsigned long long*, const unsigned long long*,
+                                      const unsigned*, const unsigned*, int, int, int, int);
+
+struct alignas(64) TensorMap {
+  unsigned char bytes[128];
+};
+
+// A matrix in rows that are `pitch` bytes apart, taken in boxes; by the numbers of CUtensorMapDataType: 6 float16, 7
+// float32, 9 bf16. Boxes of bf16 have the swizzle of 128 bytes.
+struct MapShape {
+  int type;
+  unsigned long long rows, columns, pitch;
+  unsigned box_rows, box_columns;
+};
+constexpr int float32_elements = 7, bf16_elements = 9;
+
+inline TensorMap map_of(Session& session, DevicePointer start, const MapShape& shape) {
+  TensorMap map{};
+  unsigned long long dims[] = {shape.columns, shape.rows}, strides[] = {shape.pitch};
+  unsigned box[] = {shape.box_columns, shape.box_rows}, steps[] = {1, 1};
+  int swizzle = shape.type == bf16_elements ? 3 : 0;
+  session.keep(cuTensorMapEncodeTiled(&map, shape.type, 2, reinterpret_cast<void*>(start), dims, strides, box, steps, 0,
+                                      swizzle, 2, 0));
+  return map;
+}
+
+inline std::vector<unsigned short> halves(size_t count, unsigned seed) {
+  std::vector<unsigned short> values;
+  for (float value : numbers(count, seed)) values.push_back(to_bf16(value));
+  return values;
+}
+
+// c = a bᵀ at a size that fills no tile: 100 x 72 with k = 456.
+inline bool run_ring(Session& session, const std::string& kernel) {
+  constexpr size_t m = 100, n = 72, k = 456;
+  std::vector<unsigned short> a = halves(m * k, 11), b = halves(n * k, 12);
+  std::vector<double> expected(m * n);
+  for (size_t i = 0; i < m * n; i++) {
+    for (size_t j = 0; j < k; j++) expected[i] += of_bf16(a[i / n * k + j]) * of_bf16(b[i % n * k + j]);
+  }
+  DevicePointer da = session.put(a), db = session.put(b), dc = session.fresh(m * n * 4);
+  TensorMap map_a = map_of(session, da, {bf16_elements, m, k, 2 * k, 64, 64}),
+            map_b = map_of(session, db, {bf16_elements, n, k, 2 * k, 64, 64}),
+            map_c = map_of(session, dc, {float32_elements, m, n, 4 * n, 64, 32});
+  session.keep(cuFuncSetAttribute(session.function(kernel), 8, 64 << 10));
+  session.launch(kernel, {2, 2}, {256}, 64 << 10, map_a, map_b, map_c, static_cast<int>((k + 63) / 64));
+  return close(session.get<float>(dc, m * n), expected, 1e-3);
+}
+
+inline Proof in_ring(const char* mistake, const char* words, bool names_line = true) {
+  return {mistake, "hopper.cu", words, names_line, [=](Session& session, bool broken) {
+            return run_ring(session, std::string("ring_") + (broken ? mistake : "none"));
+          }};
+}
+
+// d = aᵀ b with a [64, 64] and b [64, n].
+inline bool run_transposed(Session& session, size_t n, const char* kernel) {
+  std::vector<unsigned short> a = halves(64 * 64, 13), b = halves(64 * n, 14);
+  std::vector<double> expected(64 * n);
+  for (size_t i = 0; i < 64 * n; i++) {
+    for (size_t k = 0; k < 64; k++) expected[i] += of_bf16(a[64 * k + i / n]) * of_bf16(b[n * k + i % n]);
+  }
+  DevicePointer da = session.put(a), db = session.put(b), dd = session.fresh(64 * n * 4);
+  TensorMap map_a = map_of(session, da, {bf16_elements, 64, 64, 128, 64, 64}),
+            map_b = map_of(session, db, {bf16_elements, 64, n, 2 * n, 64, 64});
+  session.launch(kernel, {}, {128}, static_cast<unsigned>(8192 + 128 * n), map_a, map_b, dd);
+  return close(session.get<float>(dd, 64 * n), expected, 1e-4);
+}
+
+inline std::vector<Proof> hopper_proofs() {
+  const char* file = "hopper.cu";
+  return {
+      in_ring("missing_init_fence", "no fence.mbarrier_init", false),
+      in_ring("wrong_bytes", "its mbarrier expects 0 more in this phase"),
+      in_ring("missing_bytes", "lacks 0 of 1 arrivals and 128 bytes in phase 0"),
+      in_ring("wrong_parity",
+              "before its bulk copy has landed|uninitialised shared memory|after the write by the engine of bulk copies|"
+              "divergence: 129 of 256 threads wait",
+              false),
+      in_ring("early_release", "while a wgmma or a bulk copy still reads it|race on shared memory", false),
+      in_ring("missing_group_fence", "no wgmma.fence between", false),
+      in_ring("missing_group_wait", "accumulators of a wgmma used before wgmma.wait_group"),
+      in_ring("wrong_stride", "wgmma descriptor a, 0x4000002000010", true),
+      in_ring("missing_fence_async", "no fence.proxy.async between the write of dynamic shared memory"),
+      in_ring("unfinished_store", "2 bulk copies of thread (0,0,0) [warp 0, lane 0] never waited for", false),
+      in_ring("misaligned_tile", "misaligned tile of a bulk copy: 1024 bytes at dynamic shared memory"),
+      {"transposed_step", file, "it starts within the 8 rows of a swizzle", true,
+       [](Session& session, bool broken) {
+         return run_transposed(session, 192, broken ? "transposed_step" : "transposed_192");
+       }},
+      {"transposed_128", file, "", false,
+       [](Session& session, bool) { return run_transposed(session, 128, "transposed_128"); }, true},
+      {"transposed_64", file, "", false,
+       [](Session& session, bool) { return run_transposed(session, 64, "transposed_64"); }, true},
+      {"map_stride", file, "cuTensorMapEncodeTiled: stride 1 is no multiple of 16", false,
+       [](Session& session, bool broken) {
+         DevicePointer start = session.fresh(64 * 144);
+         map_of(session, start, {bf16_elements, 64, 65, broken ? 130u : 144u, 64, 64});
+         return session.error == 0;
+       }},
+      {"map_box", file, "a row of the box has 256 bytes, more than its swizzle of 128", false,
+       [](Session& session, bool broken) {
+         DevicePointer start = session.fresh(64 * 256);
+         map_of(session, start, {bf16_elements, 64, 128, 256, 64, broken ? 128u : 64u});
+         return session.error == 0;
+       }},
+  };
+}

@@ -1,0 +1,176 @@
+// Bulk copies of boxes of tensors (TMA): cp.async.bulk.tensor.2d between global and shared memory.
+//
+// A copy to shared memory announces itself at an mbarrier, which must have been told to expect its bytes. It lands when
+// nobody can go on without it (VITRUM_EMULATOR_COPIES=late) or at once (early); its bytes of shared memory are its own
+// until then, and afterwards a write of the engine's, which only those see who wait at the mbarrier. What lies outside
+// the tensor is zero. A copy to global memory belongs to its thread, as a cp.async does, and moves when it is waited for
+// or at once.
+#pragma once
+#include "mbarrier.hpp"
+#include "tensor_map.hpp"
+
+namespace emulator {
+
+inline const TensorMap& check_map(const void* map, const char* name, uintptr_t code) {
+  if (reinterpret_cast<uintptr_t>(map) % 64 == 0) {
+    const TensorMap& found = *static_cast<const TensorMap*>(map);
+    if (found.magic == map_magic && found.rank == 2) {
+      bool is_narrow = found.swizzle_bytes && found.row_bytes() != found.swizzle_bytes;
+      if (!is_narrow) return found;
+      fail(launch_failed, format("%s: rows of %u bytes under a swizzle of %u are not modelled", name, found.row_bytes(),
+                                 found.swizzle_bytes),
+           {{name, code}});
+    }
+  }
+  fail(launch_failed, format("%s by %s: no tensor map of rank 2, aligned to 64 bytes", name, name_of(*current).c_str()),
+       {{name, code}});
+}
+
+inline unsigned check_tile(const void* tile, const TensorMap& map, const char* name, uintptr_t code) {
+  if (!in_arena(tile)) {
+    fail(illegal_address, format("%s of memory that is not shared, by %s", name, name_of(*current).c_str()),
+         {{name, code}});
+  }
+  // A swizzle repeats every 8 rows.
+  unsigned alignment = map.swizzle_bytes ? 8 * map.swizzle_bytes : 128;
+  check_alignment(reinterpret_cast<uintptr_t>(tile), alignment < 128 ? 128 : alignment, "tile of a bulk copy", code);
+  return arena_offset(tile);
+}
+
+// Calls `visit(address, offset in the arena, is inside the tensor)` for the elements of a box.
+template <class Visit>
+inline void each_element(const TensorMap& map, const int (&origin)[2], unsigned tile, Visit visit) {
+  for (unsigned row = 0; row < map.box[1]; row++) {
+    long y = static_cast<long>(origin[1]) + row;
+    for (unsigned column = 0; column < map.box[0]; column++) {
+      long x = static_cast<long>(origin[0]) + column;
+      bool inside = x >= 0 && y >= 0 && x < static_cast<long>(map.dims[0]) && y < static_cast<long>(map.dims[1]);
+      unsigned at = swizzled(tile + row * map.row_bytes() + column * map.element_bytes, map.swizzle_bytes);
+      visit(map.base + (inside ? y * static_cast<long>(map.strides[0]) + x * map.element_bytes : 0), at, inside);
+    }
+  }
+}
+
+// The part of a box that lies in the tensor, as accesses of the calling thread.
+inline void access_box(const TensorMap& map, const int (&origin)[2], Access access, uintptr_t code) {
+  long first = std::max(0, origin[0]), width = static_cast<long>(map.dims[0]), height = static_cast<long>(map.dims[1]);
+  long end = std::min(static_cast<long>(origin[0]) + map.box[0], width);
+  for (long y = std::max(0, origin[1]); y < std::min(static_cast<long>(origin[1]) + map.box[1], height); y++) {
+    if (first >= end) return;
+    access_memory(reinterpret_cast<uintptr_t>(map.base + y * static_cast<long>(map.strides[0]) +
+                                              first * map.element_bytes),
+                  static_cast<unsigned>((end - first) * map.element_bytes), access, code);
+  }
+}
+
+inline void land(MBarrier& barrier, const BulkLoad& load) {
+  const TensorMap& map = load.map;
+  each_element(map, load.origin, load.to, [&](const char* from, unsigned to, bool inside) {
+    if (inside) std::memcpy(arena + to, from, map.element_bytes);
+    if (!inside) std::memset(arena + to, 0, map.element_bytes);
+  });
+  end_async_write(load.to, load.bytes);
+  advance_actor(copy_actor);
+  actor_is_seen(copy_actor, barrier.arriving);
+  barrier.bytes -= load.bytes;
+  end_phase(barrier);
+}
+
+bool land_late_copies() {
+  for (auto& [offset, barrier] : mbarriers) {
+    if (barrier.loads.empty() || !has_waiters(barrier)) continue;
+    // They land in any order: under odd seeds the last first.
+    size_t which = seed % 2 ? barrier.loads.size() - 1 : 0;
+    BulkLoad load = barrier.loads[which];
+    barrier.loads.erase(barrier.loads.begin() + static_cast<ptrdiff_t>(which));
+    land(barrier, load);
+    return true;
+  }
+  return false;
+}
+
+// The mbarrier must be known to the engine, and expect these bytes.
+inline void check_expected(const MBarrier& barrier, unsigned bytes, const char* name, uintptr_t code) {
+  if (!barrier.copies_see_it) {
+    fail(launch_failed,
+         format("%s by %s: no fence.mbarrier_init (or fence.proxy.async) after the mbarrier's initialisation", name,
+                name_of(*current).c_str()),
+         {{name, code}, {"mbarrier.init", barrier.code}});
+  }
+  long left = barrier.bytes;
+  for (const BulkLoad& load : barrier.loads) left -= load.bytes;
+  if (bytes <= left) return;
+  fail(launch_failed,
+       format("%s of %u bytes by %s: its mbarrier expects %ld more in this phase", name, bytes,
+              name_of(*current).c_str(), left),
+       {{name, code}});
+}
+
+void tensor_load(void* shared, const void* tensor, void* barrier, int x, int y) {
+  uintptr_t code = EMULATOR_CALLER;
+  const char* name = "cp.async.bulk.tensor";
+  const TensorMap& map = check_map(tensor, name, code);
+  unsigned to = check_tile(shared, map, name, code), bytes = map.box_bytes();
+  MBarrier& found = find_mbarrier(barrier, name, code);
+  check_expected(found, bytes, name, code);
+  BulkLoad load{map, to, bytes, {x, y}};
+  access_box(map, load.origin, Access::read, code);
+  begin_async_write(*current, to, bytes, code);
+  if (copies_land_early) return land(found, load);
+  found.loads.push_back(load);
+}
+
+inline void store(const BulkStore& copy) {
+  const TensorMap& map = copy.map;
+  each_element(map, copy.origin, copy.from, [&](char* to, unsigned from, bool inside) {
+    if (inside) std::memcpy(to, arena + from, map.element_bytes);
+  });
+}
+
+void tensor_store(const void* tensor, const void* shared, int x, int y) {
+  uintptr_t code = EMULATOR_CALLER;
+  const char* name = "cp.async.bulk.tensor";
+  const TensorMap& map = check_map(tensor, name, code);
+  unsigned from = check_tile(shared, map, name, code), bytes = map.box_bytes();
+  check_async_read(*current, from, bytes, name, code);
+  BulkStore copy{map, from, {x, y}, current->store_groups, code};
+  access_box(map, copy.origin, Access::write, code);
+  begin_async_read(from, bytes);
+  if (copies_land_early) store(copy);
+  current->stores.push_back(copy);
+}
+
+void bulk_commit() { current->store_groups++; }
+
+void bulk_wait(int groups, bool) {
+  Thread& self = *current;
+  size_t left = 0;
+  for (const BulkStore& copy : self.stores) {
+    if (copy.group >= self.store_groups - groups) {
+      self.stores[left++] = copy;
+      continue;
+    }
+    if (!copies_land_early) store(copy);
+    end_async_read(copy.from, copy.map.box_bytes(), now(self) << 12 | self.number, copy.code);
+  }
+  self.stores.resize(left);
+}
+
+// A thread has returned, perhaps the block's last: nothing may be under way that uses its memory.
+inline void check_bulk_copies_at_exit(const Thread& thread) {
+  if (!thread.stores.empty()) {
+    fail(launch_failed,
+         format("%zu bulk copies of %s never waited for", thread.stores.size(), name_of(thread).c_str()),
+         {{"the first", thread.stores.front().code}});
+  }
+  if (block.live > 1) return;
+  for (const auto& [offset, barrier] : mbarriers) {
+    if (barrier.loads.empty()) continue;
+    fail(launch_failed,
+         format("%zu bulk copies to shared memory never waited for, announced at the mbarrier %s",
+                barrier.loads.size(), place_in_arena(offset).c_str()),
+         {{"mbarrier.init", barrier.code}});
+  }
+}
+
+}  // namespace emulator
