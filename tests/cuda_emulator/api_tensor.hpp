@@ -60,8 +60,8 @@ EMULATOR_API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* ba
                                     const uint64_t* strides, const uint32_t* box, const uint32_t* steps, int interleave,
                                     int swizzle, int promotion, int fill) {
   EMULATOR_ENTER();
-  TensorShape shape{type, static_cast<int>(rank), static_cast<char*>(base), dims, strides, box, steps,
-                    interleave, swizzle, fill};
+  TensorShape shape{
+      type, static_cast<int>(rank), static_cast<char*>(base), dims, strides, box, steps, interleave, swizzle, fill};
   std::string problem = problem_of(shape);
   if (reinterpret_cast<uintptr_t>(map) % 64) problem = "the map is not aligned to 64 bytes";
   if (promotion < 0 || promotion > 3) problem = "the promotion to L2 is not 0 to 3";

@@ -71,8 +71,8 @@ struct Thread {
   std::vector<AsyncCopy> copies;
   int groups = 0;  // committed so far
   std::vector<BulkStore> stores;
-  int store_groups = 0;             // committed so far
-  bool uses_products = false;       // has called a function of wgmma
+  int store_groups = 0;            // committed so far
+  bool uses_products = false;      // has called a function of wgmma
   std::vector<Registers> touched;  // since its last wgmma.fence
 };
 

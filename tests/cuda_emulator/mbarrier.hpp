@@ -170,10 +170,10 @@ void fence_proxy_async() {
 inline void name_waited_mbarriers(std::vector<Place>& places) {
   for (const auto& [offset, barrier] : mbarriers) {
     if (!has_waiters(barrier)) continue;
-    places.push_back({format("the mbarrier %s lacks %u of %u arrivals and %ld bytes in phase %u",
-                             place_in_arena(offset).c_str(), barrier.pending, barrier.count, barrier.bytes,
-                             barrier.phase),
-                      barrier.code});
+    places.push_back(
+        {format("the mbarrier %s lacks %u of %u arrivals and %ld bytes in phase %u", place_in_arena(offset).c_str(),
+                barrier.pending, barrier.count, barrier.bytes, barrier.phase),
+         barrier.code});
   }
 }
 

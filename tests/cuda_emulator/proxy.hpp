@@ -1,18 +1,16 @@
 // The asynchronous proxy of sm_90: how bulk copies and wgmma use shared memory.
 //
 // They are actors of their own beside the warps (block.hpp). What a warp must have seen to start one: the accesses that
-// it conflicts with, and behind what threads wrote, a fence.proxy.async. `Warp::seen` holds that in its second half: the
-// fence raises a warp's entries there to what it has seen, and barriers hand them on like all others. So the fence may
-// stand on the writer's side of a barrier or on the reader's. Lanes of one warp are not told apart here.
+// it conflicts with, and behind what threads wrote, a fence.proxy.async. `Warp::seen` holds that in its second half:
+// the fence raises a warp's entries there to what it has seen, and barriers hand them on like all others. So the fence
+// may stand on the writer's side of a barrier or on the reader's. Lanes of one warp are not told apart here.
 #pragma once
 #include "async_copy.hpp"
 
 namespace emulator {
 
-// What an actor does now; who learns that it is done; and the end of this moment.
-inline Stamp actor_stamp(int actor) {
-  return actor_times[actor] << 12 | static_cast<unsigned>(actor * lanes_per_warp);
-}
+// The stamp of what an actor does now, and how a warp, or a barrier, learns of all that it has done before now.
+inline Stamp actor_stamp(int actor) { return actor_times[actor] << 12 | static_cast<unsigned>(actor * lanes_per_warp); }
 inline void actor_is_seen(int actor, Times& by) {
   uint32_t& seen = by[actor];
   if (seen < actor_times[actor]) seen = actor_times[actor];

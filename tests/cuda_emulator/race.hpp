@@ -36,8 +36,8 @@ struct Cell {
 inline Cell words[arena_bytes / 4];
 inline Cell bytes_of_words[arena_bytes];
 inline bool is_split[arena_bytes / 4];
-inline uintptr_t code_base = 0;  // of the running kernel's module: cells keep 32 bits of an address
-inline unsigned first_time = 1;  // of the running block
+inline uintptr_t code_base = 0;            // of the running kernel's module: cells keep 32 bits of an address
+inline unsigned first_time = 1;            // of the running block
 inline uint32_t actor_times[most_actors];  // of the actors that are no warps
 
 // A block begins: nothing is written yet, and no access of an earlier block counts.

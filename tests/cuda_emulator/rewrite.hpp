@@ -30,6 +30,8 @@ class Rewriter {
         shared(false);
       } else if (is("extern") && next_is("__shared__")) {
         shared(true);
+      } else if (is("__cluster_dims__")) {
+        throw std::runtime_error("__cluster_dims__: the emulator has no clusters");
       } else if (is("#")) {
         directive();
       } else {
@@ -132,6 +134,7 @@ class Rewriter {
     at++;
     std::string bounds, name;
     for (; at < tokens.size() && !is(";") && !is("{"); at++) {
+      if (is("__cluster_dims__")) throw std::runtime_error("__cluster_dims__: the emulator has no clusters");
       if (is("__launch_bounds__")) {
         size_t open = skip(at + 1), end = close(open);
         bounds = text(open + 1, end - 1);

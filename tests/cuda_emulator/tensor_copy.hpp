@@ -3,8 +3,8 @@
 // A copy to shared memory announces itself at an mbarrier, which must have been told to expect its bytes. It lands when
 // nobody can go on without it (VITRUM_EMULATOR_COPIES=late) or at once (early); its bytes of shared memory are its own
 // until then, and afterwards a write of the engine's, which only those see who wait at the mbarrier. What lies outside
-// the tensor is zero. A copy to global memory belongs to its thread, as a cp.async does, and moves when it is waited for
-// or at once.
+// the tensor is zero. A copy to global memory belongs to its thread, as a cp.async does, and moves when it is waited
+// for or at once.
 #pragma once
 #include "mbarrier.hpp"
 #include "tensor_map.hpp"
@@ -17,8 +17,9 @@ inline const TensorMap& check_map(const void* map, const char* name, uintptr_t c
     if (found.magic == map_magic && found.rank == 2) {
       bool is_narrow = found.swizzle_bytes && found.row_bytes() != found.swizzle_bytes;
       if (!is_narrow) return found;
-      fail(launch_failed, format("%s: rows of %u bytes under a swizzle of %u are not modelled", name, found.row_bytes(),
-                                 found.swizzle_bytes),
+      fail(launch_failed,
+           format("%s: rows of %u bytes under a swizzle of %u are not modelled", name, found.row_bytes(),
+                  found.swizzle_bytes),
            {{name, code}});
     }
   }
@@ -57,9 +58,9 @@ inline void access_box(const TensorMap& map, const int (&origin)[2], Access acce
   long end = std::min(static_cast<long>(origin[0]) + map.box[0], width);
   for (long y = std::max(0, origin[1]); y < std::min(static_cast<long>(origin[1]) + map.box[1], height); y++) {
     if (first >= end) return;
-    access_memory(reinterpret_cast<uintptr_t>(map.base + y * static_cast<long>(map.strides[0]) +
-                                              first * map.element_bytes),
-                  static_cast<unsigned>((end - first) * map.element_bytes), access, code);
+    access_memory(
+        reinterpret_cast<uintptr_t>(map.base + y * static_cast<long>(map.strides[0]) + first * map.element_bytes),
+        static_cast<unsigned>((end - first) * map.element_bytes), access, code);
   }
 }
 
@@ -142,7 +143,8 @@ void tensor_store(const void* tensor, const void* shared, int x, int y) {
 
 void bulk_commit() { current->store_groups++; }
 
-void bulk_wait(int groups, bool) {
+// Also for wait_group.read: here nothing lies between having read the tile and having written the tensor.
+void bulk_wait(int groups) {
   Thread& self = *current;
   size_t left = 0;
   for (const BulkStore& copy : self.stores) {
@@ -159,16 +161,15 @@ void bulk_wait(int groups, bool) {
 // A thread has returned, perhaps the block's last: nothing may be under way that uses its memory.
 inline void check_bulk_copies_at_exit(const Thread& thread) {
   if (!thread.stores.empty()) {
-    fail(launch_failed,
-         format("%zu bulk copies of %s never waited for", thread.stores.size(), name_of(thread).c_str()),
+    fail(launch_failed, format("%zu bulk copies of %s never waited for", thread.stores.size(), name_of(thread).c_str()),
          {{"the first", thread.stores.front().code}});
   }
   if (block.live > 1) return;
   for (const auto& [offset, barrier] : mbarriers) {
     if (barrier.loads.empty()) continue;
     fail(launch_failed,
-         format("%zu bulk copies to shared memory never waited for, announced at the mbarrier %s",
-                barrier.loads.size(), place_in_arena(offset).c_str()),
+         format("%zu bulk copies to shared memory never waited for, announced at the mbarrier %s", barrier.loads.size(),
+                place_in_arena(offset).c_str()),
          {{"mbarrier.init", barrier.code}});
   }
 }

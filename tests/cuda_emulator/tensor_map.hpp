@@ -22,8 +22,8 @@ static_assert(sizeof(TensorMap) <= 128, "a CUtensorMap has 128 bytes");
 
 constexpr uint64_t map_magic = 0x70616d20726f736eu;
 
-// Swizzles permute the 16-byte chunks of shared memory by the address's own higher bits: over 128 bytes, bits 4 to 6 are
-// xored with bits 7 to 9.
+// Swizzles permute the 16-byte chunks of shared memory by the address's own higher bits: over 128 bytes, bits 4 to 6
+// are xored with bits 7 to 9.
 inline unsigned swizzled(unsigned offset, unsigned swizzle_bytes) {
   return swizzle_bytes ? offset ^ ((offset >> 7 & (swizzle_bytes / 16 - 1)) << 4) : offset;
 }

@@ -1,10 +1,10 @@
-// Tensor cores of Hopper: wgmma, which four warps execute together and which reads its operands from shared memory while
-// they go on.
+// Tensor cores of Hopper: wgmma, which four warps execute together and which reads its operands from shared memory
+// while they go on.
 //
 // From the issue of a product to the wait that covers it, its operands may not be overwritten and its accumulators hold
 // NaN; who touches those is reported. The operands are read at that wait (VITRUM_EMULATOR_COPIES=late) or at the issue
-// (early). Accumulators are an array on each thread's stack; since their address leaves the kernel, the compiler's hooks
-// tell of every access, and so of one that no wgmma.fence separates from the next product.
+// (early). Accumulators are an array on each thread's stack; since their address leaves the kernel, the compiler's
+// hooks tell of every access, and so of one that no wgmma.fence separates from the next product.
 //
 // Layouts are the PTX manual's ("Register Fragments for wgmma.mma_async.m64nNk16", "Strides", "Matrix descriptor").
 // Sums are rounded to float32 in the order of k, which hardware does not promise.
@@ -16,13 +16,14 @@
 namespace emulator {
 
 constexpr unsigned threads_per_group = warps_per_group * lanes_per_warp;
+constexpr unsigned most_registers = 64 << 10;  // of a multiprocessor
 constexpr unsigned product_rows = 64, product_depth = 16;
 
 // The accumulators of a warpgroup from the first product on them that is under way to the last.
 struct Accumulators {
   float* registers[threads_per_group];
   unsigned columns;
-  int products = 0;  // under way
+  int products = 0;           // under way
   std::vector<float> values;  // [64, columns]: what the products have made so far
 };
 
@@ -57,6 +58,7 @@ struct GroupProduct {
 struct Warpgroup {
   std::vector<GroupProduct> products;  // under way, in the order of their issue
   int groups = 0;                      // committed so far
+  unsigned registers = 0;              // per thread, once setmaxnreg has said
 };
 
 inline Warpgroup warpgroups[most_groups];
@@ -84,7 +86,8 @@ inline void together_in_group(const char* name, uintptr_t code, Operands& mine, 
     const Call& call = block.threads[group * threads_per_group + i].call;
     lanes[i] = static_cast<Operands*>(call.operands);
     if (std::strcmp(call.name, name) == 0 && same_call(call.code, code)) continue;
-    fail(launch_failed, format("divergent warpgroup: %s is at %s, others at %s", name_of(self).c_str(), name, call.name),
+    fail(launch_failed,
+         format("divergent warpgroup: %s is at %s, others at %s", name_of(self).c_str(), name, call.name),
          {{name, code}, {call.name, call.code}});
   }
   work(lanes);
@@ -157,8 +160,9 @@ inline Operand decode(uint64_t bits, bool is_transposed, unsigned rows, char whi
   if (uses_leading && (result.leading % 1024 || !result.leading)) {
     fail_of_descriptor(format("a leading offset of %u bytes, no multiple of 1024", result.leading), which, bits, code);
   }
-  unsigned misplaced = is_transposed ? result.start % 1024 : result.start % 1024 / 128;
-  if (misplaced) fail_of_descriptor("it starts within the 8 rows of a swizzle", which, bits, code);
+  unsigned within = result.start % 1024;
+  bool is_placed = is_transposed ? within == 0 : within < 128 && within % 32 == 0;
+  if (!is_placed) fail_of_descriptor("it starts within the 8 rows of a swizzle", which, bits, code);
   return result;
 }
 
@@ -174,7 +178,8 @@ inline void multiply(const GroupProduct& product) {
   Accumulators& out = *product.out;
   std::vector<float> b(product_depth * out.columns);
   for (unsigned k = 0; k < product_depth; k++) {
-    for (unsigned column = 0; column < out.columns; column++) b[k * out.columns + column] = element(product.b, column, k);
+    for (unsigned column = 0; column < out.columns; column++)
+      b[k * out.columns + column] = element(product.b, column, k);
   }
   if (!product.accumulates) std::fill(out.values.begin(), out.values.end(), 0.0f);
   for (unsigned row = 0; row < product_rows; row++) {
@@ -256,8 +261,9 @@ void wgmma(float* d, int columns, unsigned long long a, unsigned long long b, bo
         fail(launch_failed, "wgmma: the threads of a warpgroup have different descriptors", {{"wgmma", code}});
       }
     }
-    GroupProduct product{nullptr, decode(a, a_transposed, product_rows, 'a', code), decode(b, b_transposed, n, 'b', code),
-                         accumulate, 0, code};
+    GroupProduct product{
+        nullptr, decode(a, a_transposed, product_rows, 'a', code), decode(b, b_transposed, n, 'b', code), accumulate, 0,
+        code};
     begin_product(group, lanes, product);
   });
 }
@@ -310,7 +316,15 @@ void set_registers(int count) {
   if (count < 24 || count > 256 || count % 8) {
     fail(launch_failed, format("setmaxnreg %d: a multiple of 8 from 24 to 256", count), {{"setmaxnreg", code}});
   }
-  together_in_group("setmaxnreg", code, count, [](int**) {});
+  together_in_group("setmaxnreg", code, count, [=](int**) {
+    warpgroups[current->warp / warps_per_group].registers = static_cast<unsigned>(count);
+    unsigned all = 0;
+    for (const Warpgroup& group : warpgroups) all += group.registers * threads_per_group;
+    if (all <= most_registers) return;
+    fail(launch_failed,
+         format("setmaxnreg %d: the block's warpgroups ask for %u registers of %u", count, all, most_registers),
+         {{"setmaxnreg", code}});
+  });
 }
 
 // ---- The life of a block ----
@@ -326,8 +340,8 @@ inline void check_hopper_at_exit(const Thread& thread) {
   check_bulk_copies_at_exit(thread);
   const Warpgroup& group = warpgroups[thread.warp / warps_per_group];
   if (group.products.empty()) return;
-  fail(launch_failed, format("%zu wgmma never waited for, at the end of %s", group.products.size(),
-                             name_of(thread).c_str()),
+  fail(launch_failed,
+       format("%zu wgmma never waited for, at the end of %s", group.products.size(), name_of(thread).c_str()),
        {{"the first", group.products.front().code}});
 }
 

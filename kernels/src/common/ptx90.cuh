@@ -1,8 +1,8 @@
 // What sm_90 adds to ptx.cuh, for sm_90a: mbarriers, bulk copies of tensors (TMA), products of warpgroups (wgmma).
 //
 // As there, each function has PTX for the device and a call of the emulator. "Asynchronous" below is what PTX calls the
-// async proxy: bulk copies and wgmma use shared memory through it, and what threads have written there reaches them only
-// behind fence_async.
+// async proxy: bulk copies and wgmma use shared memory through it, and what threads have written there reaches them
+// only behind fence_async.
 #pragma once
 #include "ptx.cuh"
 
@@ -10,7 +10,8 @@
 #error "ptx90.cuh is for sm_90a"
 #endif
 
-// A box of a tensor, as cuTensorMapEncodeTiled describes it: CUtensorMap, passed as a const __grid_constant__ parameter.
+// A box of a tensor, as cuTensorMapEncodeTiled describes it: CUtensorMap, passed as a const __grid_constant__
+// parameter.
 struct alignas(64) TensorMap {
   unsigned long long opaque[16];
 };
@@ -132,7 +133,7 @@ __device__ __forceinline__ void tensor_store_commit() {
 template <int groups>
 __device__ __forceinline__ void tensor_store_wait() {
 #ifdef VITRUM_EMULATOR
-  emulator::bulk_wait(groups, false);
+  emulator::bulk_wait(groups);
 #else
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(groups) : "memory");
 #endif
@@ -142,7 +143,7 @@ __device__ __forceinline__ void tensor_store_wait() {
 template <int groups>
 __device__ __forceinline__ void tensor_store_wait_read() {
 #ifdef VITRUM_EMULATOR
-  emulator::bulk_wait(groups, true);
+  emulator::bulk_wait(groups);
 #else
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(groups) : "memory");
 #endif
@@ -150,7 +151,8 @@ __device__ __forceinline__ void tensor_store_wait_read() {
 
 // ---- Warpgroups: 4 warps, the first a multiple of 4 ----
 
-// Registers per thread from here on, a multiple of 8 from 24 to 256; the kernel has __launch_bounds__.
+// Registers per thread from here on, a multiple of 8 from 24 to 256. The kernel has __launch_bounds__(threads, 1),
+// without which ptxas ignores this.
 template <int count>
 __device__ __forceinline__ void fewer_registers() {
 #ifdef VITRUM_EMULATOR
@@ -185,9 +187,9 @@ __device__ __forceinline__ bool elect_one() {
 
 // ---- Products of a warpgroup: bf16 operands in shared memory, float32 sums ----
 // d [64, N] += a [64, 16] b [16, N]. Register i of thread t of the warpgroup is in row
-// 16 (t / 32) + t % 32 / 4 + 8 (i / 2 % 2), column 8 (i / 4) + 2 (t % 4) + i % 2. Products are started, closed as a group
-// and waited for; until then neither their operands are written nor d is touched. group_fence comes before the first
-// product and after every other use of d.
+// 16 (t / 32) + t % 32 / 4 + 8 (i / 2 % 2), column 8 (i / 4) + 2 (t % 4) + i % 2. Products are started, closed as a
+// group and waited for; until then neither their operands are written nor d is touched. group_fence comes before the
+// first product and after every other use of d.
 
 __device__ __forceinline__ void group_fence() {
 #ifdef VITRUM_EMULATOR
@@ -217,9 +219,9 @@ __device__ __forceinline__ void group_wait() {
 // Describes an operand whose tiles of 8 rows of 128 bytes, each 1024 bytes, hold their 16-byte chunks in the swizzle of
 // 128 bytes. Rows run along k, or along m or n in transposed operands.
 //
-// Not transposed: `stride` is from 8 rows (of m or n) to the next 8; the next 16 of k begin 32 bytes on; `leading` is not
-// used. Transposed: `stride` is from 8 rows (of k) to the next 8, `leading` from 64 columns (of m or n) to the next 64;
-// the next 16 of k begin 2 * stride on. All in bytes.
+// Not transposed: `stride` is from 8 rows (of m or n) to the next 8; the next 16 of k begin 32 bytes on; `leading` is
+// not used. Transposed: `stride` is from 8 rows (of k) to the next 8, `leading` from 64 columns (of m or n) to the next
+// 64; the next 16 of k begin 2 * stride on. All in bytes.
 __device__ __forceinline__ unsigned long long operand_of(const void* start, unsigned leading, unsigned stride) {
   unsigned long long address = (shared_address(start) & 0x3ffff) >> 4;
   return address | (unsigned long long)(leading >> 4 & 0x3fff) << 16 |
@@ -240,28 +242,30 @@ __device__ __forceinline__ unsigned long long operand_of(const void* start, unsi
   "%23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define VITRUM_GROUP_MULTIPLY_64 \
   asm volatile( \
-      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %34, 0;\n\twgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" \
-      VITRUM_NAMES_64 "}, %32, %33, p, 1, 1, %35, %36;\n\t}" \
+      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %34, 0;\n\twgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " \
+      "{" VITRUM_NAMES_64 "}, %32, %33, p, 1, 1, %35, %36;\n\t}" \
       : VITRUM_SUMS(0), VITRUM_SUMS(16) \
       : VITRUM_OPERANDS)
 #define VITRUM_NAMES_128 \
-  VITRUM_NAMES_64 ", " \
-  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, " \
-  "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+  VITRUM_NAMES_64 \
+      ", " \
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, " \
+      "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define VITRUM_GROUP_MULTIPLY_128 \
   asm volatile( \
-      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %66, 0;\n\twgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" \
-      VITRUM_NAMES_128 "}, %64, %65, p, 1, 1, %67, %68;\n\t}" \
+      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %66, 0;\n\twgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " \
+      "{" VITRUM_NAMES_128 "}, %64, %65, p, 1, 1, %67, %68;\n\t}" \
       : VITRUM_SUMS(0), VITRUM_SUMS(16), VITRUM_SUMS(32), VITRUM_SUMS(48) \
       : VITRUM_OPERANDS)
 #define VITRUM_NAMES_192 \
-  VITRUM_NAMES_128 ", " \
-  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, " \
-  "%85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+  VITRUM_NAMES_128 \
+      ", " \
+      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, " \
+      "%85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define VITRUM_GROUP_MULTIPLY_192 \
   asm volatile( \
-      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %98, 0;\n\twgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {" \
-      VITRUM_NAMES_192 "}, %96, %97, p, 1, 1, %99, %100;\n\t}" \
+      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %98, 0;\n\twgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 " \
+      "{" VITRUM_NAMES_192 "}, %96, %97, p, 1, 1, %99, %100;\n\t}" \
       : VITRUM_SUMS(0), VITRUM_SUMS(16), VITRUM_SUMS(32), VITRUM_SUMS(48), VITRUM_SUMS(64), VITRUM_SUMS(80) \
       : VITRUM_OPERANDS)
 #endif

@@ -97,8 +97,8 @@ void fence_mbarrier_init();
 void tensor_load(void* shared, const void* map, void* barrier, int x, int y);
 void tensor_store(const void* map, const void* shared, int x, int y);
 void bulk_commit();
-// cp.async.bulk.wait_group: all but the last `groups` groups have read their sources and, unless `read`, written.
-void bulk_wait(int groups, bool read);
+// cp.async.bulk.wait_group and wait_group.read: all but the last `groups` groups are done.
+void bulk_wait(int groups);
 
 bool elect_one();
 // setmaxnreg.

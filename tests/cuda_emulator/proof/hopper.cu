@@ -1,5 +1,6 @@
 // Proofs about what sm_90 adds: mbarriers, bulk copies, products of warpgroups.
 #include "ptx90.cuh"
+#include "twins.cuh"
 
 enum Mistake {
   none,
@@ -14,6 +15,7 @@ enum Mistake {
   missing_fence_async,
   unfinished_store,
   misaligned_tile,
+  unawaited_slot,
 };
 
 constexpr int side = 64, stages = 3, tile_bytes = side * side * 2, stage_bytes = 2 * tile_bytes;
@@ -26,7 +28,7 @@ __device__ void produce(unsigned char* ring, Mbarrier* full, Mbarrier* empty, co
   for (int i = 0; i < steps; i++) {
     int slot = i % stages, turn = i / stages % 2;
     unsigned char* tile = ring + slot * stage_bytes + (mistake == misaligned_tile ? 512 : 0);
-    mbarrier_wait(empty + slot, turn ^ 1);
+    if (mistake != unawaited_slot) mbarrier_wait(empty + slot, turn ^ 1);
     mbarrier_arrive_expect(full + slot, mistake == wrong_bytes     ? tile_bytes
                                         : mistake == missing_bytes ? stage_bytes + 128
                                                                    : stage_bytes);
@@ -45,7 +47,8 @@ __device__ void consume(float (&sums)[32], unsigned char* ring, Mbarrier* full, 
     mbarrier_wait(full + slot, mistake == wrong_parity ? turn ^ 1 : turn);  // CAUGHT: missing_bytes
     if (mistake != missing_group_fence) group_fence();
     for (int k = 0; k < 4; k++) {
-      unsigned long long a = operand_of(tile + 32 * k, 16, stride), b = operand_of(tile + tile_bytes + 32 * k, 16, 1024);
+      unsigned long long a = operand_of(tile + 32 * k, 16, stride),
+                         b = operand_of(tile + tile_bytes + 32 * k, 16, 1024);
       group_multiply<false, false>(sums, a, b, i + k > 0);  // CAUGHT: wrong_stride
     }
     group_commit();
@@ -100,9 +103,9 @@ __device__ void ring_product(const TensorMap& a, const TensorMap& b, const Tenso
 }
 
 #define RING_PRODUCT(mistake) \
-  extern "C" __global__ void __launch_bounds__(256) ring_##mistake( \
-      const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ TensorMap c, \
-      int steps) { \
+  extern "C" __global__ void __launch_bounds__(256, 1) \
+      ring_##mistake(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, \
+                     const __grid_constant__ TensorMap c, int steps) { \
     ring_product<mistake>(a, b, c, steps); \
   }
 RING_PRODUCT(none)
@@ -117,6 +120,7 @@ RING_PRODUCT(wrong_stride)
 RING_PRODUCT(missing_fence_async)
 RING_PRODUCT(unfinished_store)
 RING_PRODUCT(misaligned_tile)
+RING_PRODUCT(unawaited_slot)
 
 // d [64, n] = aᵀ b with a [64, 64] and b [64, n], k first in both: transposed operands. Broken, the next 16 of k are
 // looked for where they would lie without transposition.
@@ -152,10 +156,111 @@ __device__ void transposed_product(const TensorMap& a, const TensorMap& b, float
 }
 
 #define TRANSPOSED_PRODUCT(name, n, broken) \
-  extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* d) { \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, \
+                                  float* d) { \
     transposed_product<n, broken>(a, b, d); \
   }
 TRANSPOSED_PRODUCT(transposed_64, 64, false)
 TRANSPOSED_PRODUCT(transposed_128, 128, false)
 TRANSPOSED_PRODUCT(transposed_192, 192, false)
 TRANSPOSED_PRODUCT(transposed_step, 192, true)
+
+// d [64, 64] = a bᵀ with a and b [64, 64] in rows, which threads have brought: 16-byte chunk c of row r to c ^ (r & 7).
+template <bool broken>
+__device__ void written_operands(const unsigned short* a, const unsigned short* b, float* d) {
+  __shared__ __align__(1024) unsigned short tile_a[64][64];
+  __shared__ __align__(1024) unsigned short tile_b[64][64];
+  int t = threadIdx.x;
+  for (int i = t; i < 64 * 8; i += 128) {
+    int row = i / 8, chunk = i % 8 ^ (row & 7);
+    *(uint4*)&tile_a[row][8 * chunk] = ((const uint4*)a)[i];
+    *(uint4*)&tile_b[row][8 * chunk] = ((const uint4*)b)[i];
+  }
+  if (!broken) fence_async();
+  __syncthreads();
+  float sums[32];
+  group_fence();
+  for (int k = 0; k < 4; k++) {
+    unsigned long long of_a = operand_of(&tile_a[0][16 * k], 16, 1024), of_b = operand_of(&tile_b[0][16 * k], 16, 1024);
+    group_multiply<false, false>(sums, of_a, of_b, k > 0);  // CAUGHT: written_operands
+  }
+  group_commit();
+  group_wait<0>();
+  for (int i = 0; i < 32; i++) {
+    int row = t / 32 * 16 + t % 32 / 4 + 8 * (i / 2 % 2), column = 8 * (i / 4) + 2 * (t % 4) + i % 2;
+    d[row * 64 + column] = sums[i];
+  }
+}
+TWINS(written_operands, (const unsigned short* a, const unsigned short* b, float* d), (a, b, d))
+
+// One tile [128, 192] of c after another, from the same ring: warpgroups 0 and 1 have 64 rows each, warpgroup 2 loads.
+constexpr int wide = 3 * side, wide_stage = 5 * tile_bytes;
+
+__device__ void produce_tiles(unsigned char* ring, Mbarrier* full, Mbarrier* empty, const TensorMap& a,
+                              const TensorMap& b, int tiles, int steps) {
+  for (int i = 0; i < tiles * steps; i++) {
+    int slot = i % 2, turn = i / 2 % 2, column = side * (i % steps), row = 2 * side * (i / steps);
+    unsigned char* tile = ring + slot * wide_stage;
+    mbarrier_wait(empty + slot, turn ^ 1);
+    mbarrier_arrive_expect(full + slot, wide_stage);
+    for (int part = 0; part < 2; part++)
+      tensor_load(tile + part * tile_bytes, a, full + slot, column, row + side * part);
+    for (int part = 0; part < 3; part++)
+      tensor_load(tile + (2 + part) * tile_bytes, b, full + slot, column, side * part);
+  }
+}
+
+// One warpgroup's [64, 192] of a tile; the panel [64, 32] is used again for every 32 columns of the result.
+__device__ void consume_tiles(unsigned char* ring, float* panel, Mbarrier* full, Mbarrier* empty, const TensorMap& c,
+                              int tiles, int steps) {
+  int t = threadIdx.x % 128, group = threadIdx.x / 128;
+  for (int i = 0; i < tiles * steps;) {
+    float sums[wide / 2];
+    for (int step = 0; step < steps; step++, i++) {
+      unsigned char* tile = ring + i % 2 * wide_stage;
+      mbarrier_wait(full + i % 2, i / 2 % 2);
+      group_fence();
+      for (int k = 0; k < 4; k++) {
+        group_multiply<false, false>(sums, operand_of(tile + group * tile_bytes + 32 * k, 16, 1024),
+                                     operand_of(tile + 2 * tile_bytes + 32 * k, 16, 1024), step + k > 0);
+      }
+      group_commit();
+      group_wait<0>();
+      if (t % 32 == 0) mbarrier_arrive(empty + i % 2);
+    }
+    for (int part = 0; part < wide / 32; part++) {
+      if (t == 0) tensor_store_wait_read<0>();
+      barrier_sync(1 + group, 128);
+      for (int j = 0; j < 16; j++) {
+        int row = t / 32 * 16 + t % 32 / 4 + 8 * (j / 2 % 2), column = 8 * (j / 4) + 2 * (t % 4) + j % 2;
+        panel[32 * row + column] = sums[16 * part + j];
+      }
+      fence_async();
+      barrier_sync(1 + group, 128);
+      if (t == 0) tensor_store(c, panel, 32 * part, side * (2 * (i / steps - 1) + group));
+      if (t == 0) tensor_store_commit();
+    }
+  }
+  if (t == 0) tensor_store_wait<0>();
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+    two_consumers(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
+                  const __grid_constant__ TensorMap c, int tiles, int steps) {
+  extern __shared__ __align__(1024) unsigned char memory[];
+  __shared__ Mbarrier full[2], empty[2];
+  if (threadIdx.x < 2) {
+    mbarrier_init(full + threadIdx.x, 1);
+    mbarrier_init(empty + threadIdx.x, 8);
+    fence_mbarrier_init();
+  }
+  __syncthreads();
+  if (threadIdx.x / 128 == 2) {
+    fewer_registers<40>();
+    if (threadIdx.x / 32 == 8 && elect_one()) produce_tiles(memory, full, empty, a, b, tiles, steps);
+  } else {
+    more_registers<232>();
+    float* panel = (float*)(memory + 2 * wide_stage + threadIdx.x / 128 * tile_bytes);
+    consume_tiles(memory, panel, full, empty, c, tiles, steps);
+  }
+}

@@ -34,9 +34,10 @@ inline std::vector<unsigned short> halves(size_t count, unsigned seed) {
   return values;
 }
 
-// c = a bᵀ at a size that fills no tile: 100 x 72 with k = 456.
-inline bool run_ring(Session& session, const std::string& kernel) {
-  constexpr size_t m = 100, n = 72, k = 456;
+// c = a bᵀ at a size that fills no tile, with k = 456.
+inline bool run_product(Session& session, const std::string& kernel, size_t m, size_t n,
+                        const std::function<void(const TensorMap&, const TensorMap&, const TensorMap&, int)>& launch) {
+  constexpr size_t k = 456;
   std::vector<unsigned short> a = halves(m * k, 11), b = halves(n * k, 12);
   std::vector<double> expected(m * n);
   for (size_t i = 0; i < m * n; i++) {
@@ -46,9 +47,25 @@ inline bool run_ring(Session& session, const std::string& kernel) {
   TensorMap map_a = map_of(session, da, {bf16_elements, m, k, 2 * k, 64, 64}),
             map_b = map_of(session, db, {bf16_elements, n, k, 2 * k, 64, 64}),
             map_c = map_of(session, dc, {float32_elements, m, n, 4 * n, 64, 32});
-  session.keep(cuFuncSetAttribute(session.function(kernel), 8, 64 << 10));
-  session.launch(kernel, {2, 2}, {256}, 64 << 10, map_a, map_b, map_c, static_cast<int>((k + 63) / 64));
+  session.keep(cuFuncSetAttribute(session.function(kernel), 8, 100 << 10));
+  launch(map_a, map_b, map_c, static_cast<int>((k + 63) / 64));
   return close(session.get<float>(dc, m * n), expected, 1e-3);
+}
+
+// In four blocks of one tile.
+inline bool run_ring(Session& session, const std::string& kernel) {
+  auto launch = [&](const TensorMap& a, const TensorMap& b, const TensorMap& c, int steps) {
+    session.launch(kernel, {2, 2}, {256}, 64 << 10, a, b, c, steps);
+  };
+  return run_product(session, kernel, 100, 72, launch);
+}
+
+// In one block, three tiles one after another.
+inline bool run_two_consumers(Session& session) {
+  auto launch = [&](const TensorMap& a, const TensorMap& b, const TensorMap& c, int steps) {
+    session.launch("two_consumers", {}, {384}, (2 * 5 + 2) * 8192, a, b, c, 3, steps);
+  };
+  return run_product(session, "two_consumers", 301, 188, launch);
 }
 
 inline Proof in_ring(const char* mistake, const char* words, bool names_line = true) {
@@ -71,27 +88,43 @@ inline bool run_transposed(Session& session, size_t n, const char* kernel) {
   return close(session.get<float>(dd, 64 * n), expected, 1e-4);
 }
 
+// d = a bᵀ, all [64, 64], operands written by threads.
+inline bool run_written(Session& session, bool broken) {
+  std::vector<unsigned short> a = halves(64 * 64, 15), b = halves(64 * 64, 16);
+  std::vector<double> expected(64 * 64);
+  for (size_t i = 0; i < 64 * 64; i++) {
+    for (size_t k = 0; k < 64; k++) expected[i] += of_bf16(a[64 * (i / 64) + k]) * of_bf16(b[64 * (i % 64) + k]);
+  }
+  DevicePointer da = session.put(a), db = session.put(b), dd = session.fresh(64 * 64 * 4);
+  session.launch(twin("written_operands", broken), {}, {128}, 0, da, db, dd);
+  return close(session.get<float>(dd, 64 * 64), expected, 1e-4);
+}
+
 inline std::vector<Proof> hopper_proofs() {
   const char* file = "hopper.cu";
   return {
       in_ring("missing_init_fence", "no fence.mbarrier_init", false),
       in_ring("wrong_bytes", "its mbarrier expects 0 more in this phase"),
       in_ring("missing_bytes", "lacks 0 of 1 arrivals and 128 bytes in phase 0"),
-      in_ring("wrong_parity",
-              "before its bulk copy has landed|uninitialised shared memory|after the write by the engine of bulk copies|"
-              "divergence: 129 of 256 threads wait",
-              false),
+      in_ring(
+          "wrong_parity",
+          "before its bulk copy has landed|uninitialised shared memory|after the write by the engine of bulk copies|"
+          "divergence: 129 of 256 threads wait",
+          false),
       in_ring("early_release", "while a wgmma or a bulk copy still reads it|race on shared memory", false),
+      in_ring("unawaited_slot", "one arrival more than the 1 of this phase|race on shared memory", false),
       in_ring("missing_group_fence", "no wgmma.fence between", false),
       in_ring("missing_group_wait", "accumulators of a wgmma used before wgmma.wait_group"),
       in_ring("wrong_stride", "wgmma descriptor a, 0x4000002000010", true),
       in_ring("missing_fence_async", "no fence.proxy.async between the write of dynamic shared memory"),
       in_ring("unfinished_store", "2 bulk copies of thread (0,0,0) [warp 0, lane 0] never waited for", false),
       in_ring("misaligned_tile", "misaligned tile of a bulk copy: 1024 bytes at dynamic shared memory"),
+      {"written_operands", file, "no fence.proxy.async between the write of tile_a", true, run_written},
       {"transposed_step", file, "it starts within the 8 rows of a swizzle", true,
        [](Session& session, bool broken) {
          return run_transposed(session, 192, broken ? "transposed_step" : "transposed_192");
        }},
+      {"two_consumers", file, "", false, [](Session& session, bool) { return run_two_consumers(session); }, true},
       {"transposed_128", file, "", false,
        [](Session& session, bool) { return run_transposed(session, 128, "transposed_128"); }, true},
       {"transposed_64", file, "", false,

@@ -137,10 +137,10 @@ class Prover {
     if (fresh) {
       std::vector<std::string> expressions;
       if (file == "demo.cu") expressions.push_back("matmul<16>");
-      entry->second =
-          compile(read_text(folder + "/" + file), file,
-                  {std::string("--gpu-architecture=") + (needs_hopper(file) ? "sm_90a" : "sm_80"), "--std=c++17", "--include-path=" + include, "--include-path=" + folder},
-                  expressions);
+      entry->second = compile(read_text(folder + "/" + file), file,
+                              {std::string("--gpu-architecture=") + (needs_hopper(file) ? "sm_90a" : "sm_80"),
+                               "--std=c++17", "--include-path=" + include, "--include-path=" + folder},
+                              expressions);
     }
     return entry->second;
   }

@@ -152,8 +152,8 @@ class Session {
     return found;
   }
   template <class... Arguments>
-  int launch(const std::string& name, Grid grid, Grid block, unsigned dynamic_bytes, Arguments... arguments) {
-    void* pointers[] = {&arguments..., nullptr};
+  int launch(const std::string& name, Grid grid, Grid block, unsigned dynamic_bytes, const Arguments&... arguments) {
+    void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))..., nullptr};
     Handle found = function(name);
     return found ? keep(cuLaunchKernel(found, grid.x, grid.y, grid.z, block.x, block.y, block.z, dynamic_bytes, stream,
                                        pointers, nullptr))
