@@ -165,8 +165,12 @@ inline Thread* next_thread() {
 
 void thread_main();
 
+constexpr size_t poisoned_stack = 4 << 10;  // the part that most kernels use
+
 inline void start(Thread& thread) {
   thread.stack = stacks.take();
+  // What a kernel's own arrays hold before they are written: NaN.
+  std::memset(thread.stack + Stacks::usable - poisoned_stack, 0xff, poisoned_stack);
   prepare(thread.fiber, thread.stack, thread.stack + Stacks::usable, thread_main);
 }
 

@@ -16,6 +16,7 @@ enum Mistake {
   unfinished_store,
   misaligned_tile,
   unawaited_slot,
+  no_first_product,
 };
 
 constexpr int side = 64, stages = 3, tile_bytes = side * side * 2, stage_bytes = 2 * tile_bytes;
@@ -49,7 +50,7 @@ __device__ void consume(float (&sums)[32], unsigned char* ring, Mbarrier* full, 
     for (int k = 0; k < 4; k++) {
       unsigned long long a = operand_of(tile + 32 * k, 16, stride),
                          b = operand_of(tile + tile_bytes + 32 * k, 16, 1024);
-      group_multiply<false, false>(sums, a, b, i + k > 0);  // CAUGHT: wrong_stride
+      group_multiply<false, false>(sums, a, b, mistake == no_first_product || i + k > 0);  // CAUGHT: wrong_stride
     }
     group_commit();
     if (mistake == early_release && threadIdx.x == 0) mbarrier_arrive(empty + slot);
@@ -121,6 +122,7 @@ RING_PRODUCT(missing_fence_async)
 RING_PRODUCT(unfinished_store)
 RING_PRODUCT(misaligned_tile)
 RING_PRODUCT(unawaited_slot)
+RING_PRODUCT(no_first_product)
 
 // d [64, n] = aᵀ b with a [64, 64] and b [64, n], k first in both: transposed operands. Broken, the next 16 of k are
 // looked for where they would lie without transposition.

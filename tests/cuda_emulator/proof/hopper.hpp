@@ -113,6 +113,7 @@ inline std::vector<Proof> hopper_proofs() {
           false),
       in_ring("early_release", "while a wgmma or a bulk copy still reads it|race on shared memory", false),
       in_ring("unawaited_slot", "one arrival more than the 1 of this phase|race on shared memory", false),
+      in_ring("no_first_product", "", false),
       in_ring("missing_group_fence", "no wgmma.fence between", false),
       in_ring("missing_group_wait", "accumulators of a wgmma used before wgmma.wait_group"),
       in_ring("wrong_stride", "wgmma descriptor a, 0x4000002000010", true),
