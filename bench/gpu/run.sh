@@ -63,7 +63,7 @@ facts=$(nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.
 
 step devices 60 ./vitrum devices --json
 step selftest 600 ./vitrum selftest --device cuda --json
-step conformance 900 ./conformance --ignored --skip alone_
+step conformance 900 env VITRUM_CUDA_HERE=${VITRUM_CUDA_HERE:-gpu} ./conformance --skip without_a_driver
 if [ -z "$quick" ]; then
   if command -v compute-sanitizer >/dev/null; then
     # Programs under it take many times longer: the ops whose kernels share memory, then all of them for addresses.

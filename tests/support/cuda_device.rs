@@ -1,5 +1,5 @@
-//! What the CUDA device itself promises: messages, the cache of machine code, refusals. Run by `cuda.rs` on the emulator; tests
-//! whose name begins with `alone_` need a process of their own.
+//! What the CUDA device itself promises: messages, the cache of machine code, refusals. The bodies of tests of `cuda.rs`.
+#![allow(clippy::unwrap_used, reason = "the bodies of tests")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,34 +75,26 @@ fn run(device: &Device, source: &'static Source, threads: u32) -> Result<Vec<f64
     Ok(store.read(x)?.to_f64())
 }
 
-#[test]
-#[ignore = "run by on_the_emulator"]
-fn a_compilers_message_names_our_file_and_line() {
+pub fn a_compilers_message_names_our_file_and_line() {
     let text = run(&crate::device(), &BAD, 5).unwrap_err().to_string();
     assert!(text.contains("the kernel does not compile") && text.contains("no_such_name"), "{text}");
     // NVRTC writes FILE(LINE), g++ FILE:LINE.
     assert!(text.contains("part.cuh(3)") || text.contains("part.cuh:3"), "{text}");
 }
 
-#[test]
-#[ignore = "run by on_the_emulator"]
-fn launches_beyond_the_devices_limits_are_refused() {
+pub fn launches_beyond_the_devices_limits_are_refused() {
     let error = run(&crate::device(), &GOOD, 2048).unwrap_err().to_string();
     assert!(error.contains("good.cu set") && error.contains("1024 threads"), "{error}");
 }
 
-#[test]
-#[ignore = "run by on_the_emulator"]
-fn f64_is_refused_with_the_remedy() {
+pub fn f64_is_refused_with_the_remedy() {
     let mut store = Store::new(crate::device()).unwrap();
     let error = store.single("x", Role::Data, Spec::new(DType::F64, &[5]).unwrap()).unwrap_err().to_string();
     assert!(error.contains("f64") && error.contains("--device cpu"), "{error}");
 }
 
 /// With a folder of its own in `VITRUM_CACHE`.
-#[test]
-#[ignore = "run by machine_code_is_kept_and_a_damaged_entry_is_made_anew"]
-fn alone_machine_code() {
+pub fn machine_code() {
     let folder = std::env::var_os("VITRUM_CACHE").map(PathBuf::from).unwrap().join("cubin");
     let three = vec![3.0; 5];
     assert_eq!(run(&crate::device(), &GOOD, 5).unwrap(), three);
@@ -123,9 +115,7 @@ fn net(images_of: usize) -> Result<Net> {
 }
 
 /// `VITRUM_TEST_REPLAYS` training steps and as many attack steps.
-#[test]
-#[ignore = "run by a_replay_is_one_launch_of_a_graph_and_nothing_else"]
-fn alone_replays() {
+pub fn replays() {
     let replays: usize = std::env::var("VITRUM_TEST_REPLAYS").unwrap().parse().unwrap();
     let mut net = net(3).unwrap();
     let (training, loss) = net.training(0.02, 0.9, 1e-4, 1.0, false).unwrap();
@@ -141,9 +131,7 @@ fn alone_replays() {
 }
 
 /// With findings of the emulator reported only.
-#[test]
-#[ignore = "run by an_illegal_access_is_an_error_that_names_the_launch"]
-fn alone_illegal_access() {
+pub fn illegal_access() {
     let device = Device::cuda(&Options { blocking: true, ..Options::default() }).unwrap();
     let error = run(&device, &BEYOND, 1).unwrap_err().to_string();
     for part in ["run", "f32[5]", "--resume", "illegal"] {
@@ -154,9 +142,7 @@ fn alone_illegal_access() {
 }
 
 /// A kernel that accesses foreign memory takes the device with it, as a GPU that falls off the bus does.
-#[test]
-#[ignore = "run by a_gpu_lost_while_training_leaves_the_last_checkpoint_whole_and_says_how_to_go_on"]
-fn alone_lost_while_training() {
+pub fn lost_while_training() {
     let device = crate::device();
     let config = models::VitConfig { image: [32, 32], patch: 8, classes: 10, ..config(12, 1, 2) };
     let data = open_data("synthetic", Split::Train, &DataOptions { limit: Some(16), ..DataOptions::default() });
@@ -173,9 +159,7 @@ fn alone_lost_while_training() {
 }
 
 /// With 32 MiB of memory.
-#[test]
-#[ignore = "run by a_plan_that_does_not_fit_is_refused_before_memory_is_taken"]
-fn alone_out_of_memory() {
+pub fn out_of_memory() {
     let mut net = net(2000).unwrap();
     let before = net.store.arena_bytes();
     let error = net.training(0.02, 0.9, 1e-4, 1.0, false).map(drop).unwrap_err();
@@ -191,9 +175,7 @@ fn alone_out_of_memory() {
 }
 
 /// On an emulated compute capability of 7.5, or driver of CUDA 11.8.
-#[test]
-#[ignore = "run by an_old_gpu_and_an_old_driver_are_refused"]
-fn alone_too_old() {
+pub fn too_old() {
     let error = Device::cuda(&Options::default()).map(drop).unwrap_err().to_string();
     let (found, remedy) = if std::env::var("VITRUM_TEST_OLD").unwrap() == "75" {
         ("75", "--device wgpu")
