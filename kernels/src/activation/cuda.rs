@@ -5,10 +5,11 @@ use engine::device::source::Source;
 use engine::{Backward, Forward, Result};
 
 use super::Activation;
-use crate::common::cuda::{activation_number, flat_grid, grad_at, source};
+use crate::common::cuda::{flat_grid, grad_at, source};
+use crate::common::product::activation_number;
 
-pub(crate) static FORWARD: Source = source("kernels/src/activation/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/activation/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/activation/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/activation/backward.cu", include_str!("backward.cu"));
 
 pub(super) fn forward(activation: Activation, exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let spec = io.output.spec();

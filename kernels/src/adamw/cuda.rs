@@ -8,7 +8,7 @@ use engine::{Error, Real, Result, UpdateIo};
 use super::{AdamW, NAME};
 use crate::common::cuda::{decay_params, source};
 
-pub(crate) static UPDATE: Source = source("kernels/src/adamw/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/adamw/update.cu", include_str!("update.cu"));
 
 /// Bytes of what all elements share: four floats.
 pub(super) const SCRATCH: usize = 16;

@@ -6,7 +6,7 @@ use engine::{DType, Result, UpdateIo};
 
 use crate::common::cuda::source;
 
-pub(crate) static UPDATE: Source = source("kernels/src/advance/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/advance/update.cu", include_str!("update.cu"));
 
 pub(super) fn run(exec: &mut CudaExec, io: &UpdateIo) -> Result<()> {
     for counter in &*io.state {

@@ -8,8 +8,8 @@ use engine::{Backward, Error, Forward, Real, Result, Scratch};
 use super::{Attention, Dims, NAME};
 use crate::common::cuda::{grad_at, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/attention/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/attention/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/attention/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/attention/backward.cu", include_str!("backward.cu"));
 
 /// Rows that a block owns, rows that it walks over at a time, and features at a time: those of attention.cuh.
 const OWN: usize = 64;

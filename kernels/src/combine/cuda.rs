@@ -7,7 +7,7 @@ use engine::{Backward, Forward, Result, Spec};
 
 use crate::common::cuda::{flat_grid, grad_at, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/combine/forward.cu", include_str!("forward.cu"));
+static FORWARD: Source = source("kernels/src/combine/forward.cu", include_str!("forward.cu"));
 
 /// `Terms` of `forward.cu`.
 #[repr(C)]

@@ -6,10 +6,10 @@ use engine::rng::normal_table;
 use engine::{Grad, Mode, Result, Spec};
 
 use super::decay::Decay;
+use super::gpu::law_words;
 use super::gpu::word;
 use super::random::Law;
 use super::specs::{per_sample_elements, samples};
-use crate::activation::Activation;
 
 /// Headers that kernels include by name.
 pub(crate) const LIBRARY: Library = &[
@@ -53,25 +53,12 @@ pub(crate) fn warp_per_row(rows: usize) -> Grid {
     Grid::new(rows.div_ceil(8), 256)
 }
 
-/// An activation as `math.cuh` takes it.
-pub(crate) fn activation_number(activation: Option<Activation>) -> u32 {
-    match activation {
-        None => 0,
-        Some(Activation::Relu) => 1,
-        Some(Activation::Gelu) => 2,
-    }
-}
-
 /// A law as kernels take it: the five parameters `unsigned kind, float a, float b, float c, const int* table`.
 ///
 /// # Errors
 /// As [`CudaExec::constant`].
 pub(crate) fn law_params(exec: &CudaExec, law: Law) -> Result<[Param; 5]> {
-    let (kind, [a, b, c]): (u32, [f32; 3]) = match law {
-        Law::Uniform { low, width } => (0, [low, width, 0.0]),
-        Law::Normal { mean, std } => (1, [mean, std, 0.0]),
-        Law::TwoPoint { q, on, off } => (2, [q, on, off]),
-    };
+    let (kind, [a, b, c, _]) = law_words(law);
     let table = match law {
         Law::Normal { .. } => exec.constant(normal_table())?,
         Law::Uniform { .. } | Law::TwoPoint { .. } => Param::NULL,

@@ -13,6 +13,7 @@
 //! - `labels`: class labels.
 //! - `gemm_cuda`, `gemm_wgpu`: matrix products and column sums on CUDA and wgpu.
 //! - `cuda`: what the CUDA side of ops shares; `cuda/` and `ptx.cuh` hold the headers that kernels include.
+//! - `product`: what the two have in common.
 //! - `gpu`: what the WGSL side of ops shares; `wgsl/` holds the files that kernels include.
 //! - [`peak`]: the machine's measured ceilings, for benches.
 
@@ -29,6 +30,7 @@ pub(crate) mod labels;
 pub mod math;
 pub mod parallel;
 pub mod peak;
+pub(crate) mod product;
 pub mod random;
 pub(crate) mod rows;
 pub mod simd;

@@ -7,7 +7,7 @@ use engine::{Forward, Result};
 use super::NAME;
 use crate::common::cuda::source;
 
-pub(crate) static FORWARD: Source = source("kernels/src/correct/forward.cu", include_str!("forward.cu"));
+static FORWARD: Source = source("kernels/src/correct/forward.cu", include_str!("forward.cu"));
 
 pub(super) fn forward(exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let spec = io.inputs[0].spec();

@@ -7,8 +7,8 @@ use engine::{Backward, Forward, Result};
 use super::{CrossEntropy, NAME};
 use crate::common::cuda::{grad_at, source, warp_per_row};
 
-pub(crate) static FORWARD: Source = source("kernels/src/cross_entropy/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/cross_entropy/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/cross_entropy/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/cross_entropy/backward.cu", include_str!("backward.cu"));
 
 pub(super) fn forward(op: &CrossEntropy, exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let logits = io.inputs[0].spec();

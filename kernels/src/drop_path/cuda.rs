@@ -8,7 +8,7 @@ use super::DropPath;
 use crate::common::cuda::{grad_at, row_grid, source};
 use crate::common::specs::{per_sample_elements, samples};
 
-pub(crate) static FORWARD: Source = source("kernels/src/drop_path/forward.cu", include_str!("forward.cu"));
+static FORWARD: Source = source("kernels/src/drop_path/forward.cu", include_str!("forward.cu"));
 
 pub(super) fn forward(op: &DropPath, exec: &mut CudaExec, io: &Forward) -> Result<()> {
     masked(op, exec, io.inputs, [io.inputs[0].address()?, io.output.address()?], false)

@@ -7,7 +7,7 @@ use engine::{Error, Real, Result, UpdateIo};
 use super::NAME;
 use crate::common::cuda::source;
 
-pub(crate) static UPDATE: Source = source("kernels/src/ema/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/ema/update.cu", include_str!("update.cu"));
 
 pub(super) fn run(decay: f64, exec: &mut CudaExec, io: &UpdateIo) -> Result<()> {
     let ([average], [p]) = (&*io.state, io.inputs) else {

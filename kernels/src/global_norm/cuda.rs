@@ -8,7 +8,7 @@ use engine::{Forward, Result, Spec};
 use super::TINY;
 use crate::common::cuda::source;
 
-pub(crate) static FORWARD: Source = source("kernels/src/global_norm/forward.cu", include_str!("forward.cu"));
+static FORWARD: Source = source("kernels/src/global_norm/forward.cu", include_str!("forward.cu"));
 
 /// Elements whose squares one block adds: a few million of them make several blocks per multiprocessor.
 const BLOCK: usize = 8192;

@@ -7,8 +7,8 @@ use engine::{Backward, DType, Error, Forward, Result};
 use super::{NAME, Stream};
 use crate::common::cuda::{flat_grid, grad_at, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/grad_gate/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/grad_gate/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/grad_gate/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/grad_gate/backward.cu", include_str!("backward.cu"));
 
 pub(super) fn forward(exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let spec = io.output.spec();

@@ -7,8 +7,8 @@ use engine::{Backward, Forward, Result};
 use super::NAME;
 use crate::common::cuda::{grad_at, source, warp_per_row};
 
-pub(crate) static FORWARD: Source = source("kernels/src/kl_divergence/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/kl_divergence/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/kl_divergence/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/kl_divergence/backward.cu", include_str!("backward.cu"));
 
 pub(super) fn forward(exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let logits = io.inputs[0].spec();

@@ -8,7 +8,7 @@ use super::NAME;
 use crate::common::cuda::{parts, source};
 use crate::common::specs::per_sample_elements;
 
-pub(crate) static UPDATE: Source = source("kernels/src/l2_step/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/l2_step/update.cu", include_str!("update.cu"));
 
 /// Bytes of three sums per block.
 pub(super) fn scratch(delta: &Spec) -> usize {

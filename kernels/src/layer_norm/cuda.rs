@@ -6,8 +6,8 @@ use engine::{Backward, Buf, Forward, Result, Spec};
 
 use crate::common::cuda::{grad_at, source, warp_per_row};
 
-pub(crate) static FORWARD: Source = source("kernels/src/layer_norm/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/layer_norm/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/layer_norm/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/layer_norm/backward.cu", include_str!("backward.cu"));
 
 /// How rows of a width are gone over: the kernels that hold them in the registers of a warp, for dx alone and with sums.
 /// `None` where they are too wide.

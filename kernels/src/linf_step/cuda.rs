@@ -8,7 +8,7 @@ use super::NAME;
 use crate::common::cuda::source;
 use crate::common::specs::per_sample_elements;
 
-pub(crate) static UPDATE: Source = source("kernels/src/linf_step/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/linf_step/update.cu", include_str!("update.cu"));
 
 pub(super) fn run(exec: &mut CudaExec, io: &UpdateIo) -> Result<()> {
     let ([delta], [g, x, eps, alpha, active @ ..]) = (&*io.state, io.inputs) else {

@@ -7,8 +7,8 @@ use engine::{Backward, Forward, Real, Result};
 use super::NAME;
 use crate::common::cuda::{grad_at, source, warp_per_row};
 
-pub(crate) static FORWARD: Source = source("kernels/src/margin/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/margin/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/margin/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/margin/backward.cu", include_str!("backward.cu"));
 
 /// The cap as kernels take it, where there is one.
 fn capped(cap: Option<f64>) -> (bool, f32) {

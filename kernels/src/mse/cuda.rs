@@ -7,8 +7,8 @@ use engine::{Backward, Forward, Real, Result};
 use crate::common::cuda::{grad_at, row_grid, source};
 use crate::common::specs::{per_sample_elements, samples};
 
-pub(crate) static FORWARD: Source = source("kernels/src/mse/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/mse/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/mse/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/mse/backward.cu", include_str!("backward.cu"));
 
 /// Elements of a sample that are worth the widest blocks.
 const WIDE: usize = 4096;

@@ -7,7 +7,7 @@ use engine::{Backward, Forward, Result, Spec};
 use super::Normalise;
 use crate::common::cuda::{grad_at, row_grid, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/normalise/forward.cu", include_str!("forward.cu"));
+static FORWARD: Source = source("kernels/src/normalise/forward.cu", include_str!("forward.cu"));
 
 pub(super) fn forward(op: &Normalise, exec: &mut CudaExec, io: &Forward) -> Result<()> {
     launch(exec, io.output.spec(), [io.inputs[0].address()?, io.output.address()?], &op.mean, &op.std, false)

@@ -7,7 +7,7 @@ use engine::{Error, Result, UpdateIo};
 use super::{NAME, PatchMask};
 use crate::common::cuda::source;
 
-pub(crate) static UPDATE: Source = source("kernels/src/patch_mask/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/patch_mask/update.cu", include_str!("update.cu"));
 
 /// Bytes of a flag for each patch.
 pub(super) fn scratch(patches: usize) -> usize {

@@ -7,8 +7,8 @@ use engine::{Backward, Forward, Result};
 use super::{NAME, Pool};
 use crate::common::cuda::{flat_grid, grad_at, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/pool/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/pool/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/pool/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/pool/backward.cu", include_str!("backward.cu"));
 
 pub(super) fn forward(pool: Pool, exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let [b, n, d] = io.inputs[0].spec().array(NAME, "x")?;

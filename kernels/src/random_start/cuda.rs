@@ -9,7 +9,7 @@ use crate::common::cuda::{law_params, parts, source};
 use crate::common::random::Law;
 use crate::common::specs::per_sample_elements;
 
-pub(crate) static UPDATE: Source = source("kernels/src/random_start/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/random_start/update.cu", include_str!("update.cu"));
 
 /// Bytes of one sum per block, where norms are taken.
 pub(super) fn scratch(start: Start, delta: &Spec) -> usize {

@@ -6,8 +6,8 @@ use engine::{Backward, Forward, Result};
 
 use crate::common::cuda::{grad_at, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/residual/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/residual/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/residual/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/residual/backward.cu", include_str!("backward.cu"));
 
 pub(super) fn forward(exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let spec = io.output.spec();

@@ -7,7 +7,7 @@ use engine::{Error, Real, Result, UpdateIo};
 use super::{NAME, Sgd};
 use crate::common::cuda::{decay_params, source};
 
-pub(crate) static UPDATE: Source = source("kernels/src/sgd/update.cu", include_str!("update.cu"));
+static UPDATE: Source = source("kernels/src/sgd/update.cu", include_str!("update.cu"));
 
 pub(super) fn run(options: &Sgd, exec: &mut CudaExec, io: &UpdateIo) -> Result<()> {
     let [p, momentum @ ..] = &*io.state else { return Err(Error::new(NAME, "needs a state")) };

@@ -8,7 +8,7 @@ use super::{Mean, NAME, Sharing, StochasticLinear};
 use crate::common::cuda::{grad_at, law_params, source};
 use crate::common::gemm_cuda::{Layout, Product};
 
-pub(crate) static DRAW: Source = source("kernels/src/stochastic_linear/draw.cu", include_str!("draw.cu"));
+static DRAW: Source = source("kernels/src/stochastic_linear/draw.cu", include_str!("draw.cu"));
 
 /// Bytes of the matrices that are drawn at a time, where more than one are: enough products to keep a card busy.
 const AT_ONCE: usize = 64 << 20;

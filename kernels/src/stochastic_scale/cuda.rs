@@ -8,7 +8,7 @@ use super::{Sharing, StochasticScale};
 use crate::common::cuda::{grad_at, law_params, source};
 use crate::common::specs::{per_sample_elements, samples};
 
-pub(crate) static FORWARD: Source = source("kernels/src/stochastic_scale/forward.cu", include_str!("forward.cu"));
+static FORWARD: Source = source("kernels/src/stochastic_scale/forward.cu", include_str!("forward.cu"));
 
 /// Scales that tokens of `x` share.
 fn shared(sharing: Sharing, x: &Spec) -> usize {

@@ -7,8 +7,8 @@ use engine::{Backward, Buf, Forward, Result, Spec};
 use super::{Layout, Part, Place, Tokens};
 use crate::common::cuda::{flat_grid, grad_at, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/tokens/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/tokens/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/tokens/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/tokens/backward.cu", include_str!("backward.cu"));
 
 /// `Parts` of `forward.cu`.
 #[repr(C)]

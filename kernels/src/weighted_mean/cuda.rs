@@ -7,8 +7,8 @@ use engine::{Backward, Forward, Result};
 use super::Reduction;
 use crate::common::cuda::{grad_at, source};
 
-pub(crate) static FORWARD: Source = source("kernels/src/weighted_mean/forward.cu", include_str!("forward.cu"));
-pub(crate) static BACKWARD: Source = source("kernels/src/weighted_mean/backward.cu", include_str!("backward.cu"));
+static FORWARD: Source = source("kernels/src/weighted_mean/forward.cu", include_str!("forward.cu"));
+static BACKWARD: Source = source("kernels/src/weighted_mean/backward.cu", include_str!("backward.cu"));
 
 pub(super) fn forward(reduction: Reduction, exec: &mut CudaExec, io: &Forward) -> Result<()> {
     let spec = io.inputs[0].spec();

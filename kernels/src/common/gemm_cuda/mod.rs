@@ -6,24 +6,15 @@ use engine::device::source::Source;
 use engine::{DType, Error, Result};
 
 use crate::activation::Activation;
-use crate::common::cuda::{activation_number, source};
+use crate::common::cuda::source;
+pub(crate) use crate::common::product::{Image, Layout, Operand};
+use crate::common::product::{activation_number, image_number};
 
-pub(crate) static GEMM: Source = source("kernels/src/common/gemm_cuda/gemm.cu", include_str!("gemm.cu"));
-pub(crate) static SUMS: Source = source("kernels/src/common/gemm_cuda/sums.cu", include_str!("sums.cu"));
+static GEMM: Source = source("kernels/src/common/gemm_cuda/gemm.cu", include_str!("gemm.cu"));
+static SUMS: Source = source("kernels/src/common/gemm_cuda/sums.cu", include_str!("sums.cu"));
 
 /// Steps of k that a part of a divided sum has at least.
 const LONG: usize = 256;
-
-/// How the operands of `C = A B` lie in memory; C is `[m, n]`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Layout {
-    /// A `[m, k]`, B `[n, k]`: `y = x W'`.
-    Nt,
-    /// A `[m, k]`, B `[k, n]`: `dx = dy W`.
-    Nn,
-    /// A `[k, m]`, B `[k, n]`: `dW = dy' x`.
-    Tn,
-}
 
 /// What is done with the derivative of the activation.
 #[derive(Clone, Copy, Debug)]
@@ -34,26 +25,6 @@ pub(crate) enum Slope {
     Store(Param),
     /// Multiplied into A, as which it lies in memory.
     Factor(Param),
-}
-
-/// An operand: 1, 2 and 3 in the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Operand {
-    A,
-    B,
-    C,
-}
-
-/// Images `[b, channels, height, width]` as the matrix of their patches: rows (b, patch), columns (channel, y, x).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Image {
-    /// Which operand they are.
-    pub operand: Operand,
-    /// Patches along the height and the width.
-    pub grid: (usize, usize),
-    /// Side of a patch.
-    pub side: usize,
-    pub channels: usize,
 }
 
 /// `C = act(A B + bias)`.
@@ -155,12 +126,6 @@ impl Product {
             None => [0; 4],
             Some(Image { grid: (down, across), side, channels, .. }) => [across, down, side, channels],
         };
-        let image = match self.image.map(|image| image.operand) {
-            None => 0,
-            Some(Operand::A) => 1,
-            Some(Operand::B) => 2,
-            Some(Operand::C) => 3,
-        };
         Ok(Params {
             a: self.a,
             b: self.b,
@@ -177,7 +142,7 @@ impl Product {
                 word("chunk", chunk)?,
                 activation_number(self.activation),
                 u32::from(self.add),
-                image,
+                image_number(self.image),
                 word("patches", across)?,
                 word("patches", down)?,
                 word("patch", side)?,

@@ -12,6 +12,8 @@ use engine::{Arg, Kernel, Result, WgpuExec};
 
 use crate::activation::Activation;
 use crate::common::gpu::{source, word};
+pub(crate) use crate::common::product::{Image, Layout, Operand};
+use crate::common::product::{activation_number, image_number};
 
 static NARROW: Source =
     source("kernels/src/common/gemm_wgpu/gemm.narrow.subgroup.wgsl", include_str!("gemm.narrow.subgroup.wgsl"));
@@ -93,17 +95,6 @@ impl Variant {
     }
 }
 
-/// How the operands of `C = A B` lie in memory; C is `[m, n]`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Layout {
-    /// A `[m, k]`, B `[n, k]`: `y = x W'`.
-    Nt,
-    /// A `[m, k]`, B `[k, n]`: `dx = dy W`.
-    Nn,
-    /// A `[k, m]`, B `[k, n]`: `dW = dy' x`.
-    Tn,
-}
-
 /// What is done with the derivative of the activation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Slope {
@@ -113,26 +104,6 @@ pub(crate) enum Slope {
     Store(Arg),
     /// Multiplied into A.
     Factor(Arg),
-}
-
-/// An operand: 1, 2 and 3 in the kernels.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Operand {
-    A,
-    B,
-    C,
-}
-
-/// Images `[b, channels, height, width]` as the matrix of their patches: rows (b, patch), columns (channel, y, x).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Image {
-    /// Which operand they are.
-    pub operand: Operand,
-    /// Patches along the height and the width.
-    pub grid: (usize, usize),
-    /// Side of a patch.
-    pub side: usize,
-    pub channels: usize,
 }
 
 /// `C = act(A B + bias)`.
@@ -252,17 +223,6 @@ impl Product {
             Some(image) if image.operand == operand => image.side.is_multiple_of(4),
             _ => extent.is_multiple_of(4),
         };
-        let image: u32 = match self.image.map(|image| image.operand) {
-            None => 0,
-            Some(Operand::A) => 1,
-            Some(Operand::B) => 2,
-            Some(Operand::C) => 3,
-        };
-        let activation: u32 = match self.activation {
-            None => 0,
-            Some(Activation::Relu) => 1,
-            Some(Activation::Gelu) => 2,
-        };
         variant
             .kernel()
             .when("A_ACROSS", self.layout == Layout::Tn)
@@ -270,11 +230,11 @@ impl Product {
             .when("A_VEC", fours(Operand::A, a))
             .when("B_VEC", fours(Operand::B, b))
             .when("C_VEC", fours(Operand::C, self.n))
-            .with("IMAGE", image)
+            .with("IMAGE", image_number(self.image))
             .when("FACTOR", matches!(self.slope, Slope::Factor(_)))
             .when("SLOPE", matches!(self.slope, Slope::Store(_)))
             .when("BIAS", self.bias.is_some())
-            .with("ACTIVATION", activation)
+            .with("ACTIVATION", activation_number(self.activation))
     }
 }
 

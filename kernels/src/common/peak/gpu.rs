@@ -13,7 +13,7 @@ use crate::common::gpu::{source, word};
 static MULTIPLY: Source = source("kernels/src/common/peak/multiply.wgsl", include_str!("multiply.wgsl"));
 static COPY: Source = source("kernels/src/common/peak/copy.wgsl", include_str!("copy.wgsl"));
 
-pub(crate) static PEAK: Source = on_cuda::source("kernels/src/common/peak/peak.cu", include_str!("peak.cu"));
+static PEAK: Source = on_cuda::source("kernels/src/common/peak/peak.cu", include_str!("peak.cu"));
 
 /// Multiply-adds of an invocation per round: four vectors of four.
 const PER_ROUND: usize = 16;
