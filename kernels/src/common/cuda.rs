@@ -15,6 +15,9 @@ use super::specs::{per_sample_elements, samples};
 pub(crate) const LIBRARY: Library = &[
     ("attack.cuh", include_str!("cuda/attack.cuh")),
     ("attention.cuh", include_str!("cuda/attention.cuh")),
+    ("attention_backward.cuh", include_str!("cuda/attention_backward.cuh")),
+    ("attention_forward.cuh", include_str!("cuda/attention_forward.cuh")),
+    ("attention_tensor.cuh", include_str!("cuda/attention_tensor.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),
     ("four.cuh", include_str!("cuda/four.cuh")),
@@ -28,6 +31,7 @@ pub(crate) const LIBRARY: Library = &[
     ("row_parts.cuh", include_str!("cuda/row_parts.cuh")),
     ("rows.cuh", include_str!("cuda/rows.cuh")),
     ("storage.cuh", include_str!("cuda/storage.cuh")),
+    ("tile.cuh", include_str!("cuda/tile.cuh")),
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.
