@@ -373,6 +373,14 @@ impl Recording {
             Self::Wgpu(recording) => recording.profile(),
         }
     }
+
+    /// What ops said about launches, by the launch's number.
+    pub fn notes(&self) -> &[(usize, String)] {
+        match self {
+            Self::Cuda(recording) => recording.notes(),
+            Self::Wgpu(_) => &[],
+        }
+    }
 }
 
 /// Launches that the engine itself needs. It knows no other operation.

@@ -67,6 +67,9 @@ impl fmt::Display for Plan {
         if let Some(launch) = self.launches.get(self.layout.peak_launch) {
             writeln!(f, "the peak is set by launch {}: {}", self.layout.peak_launch, launch.path)?;
         }
+        for note in self.notes() {
+            writeln!(f, "note: {note}")?;
+        }
         Ok(())
     }
 }

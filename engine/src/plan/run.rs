@@ -71,6 +71,25 @@ impl Plan {
         Ok(())
     }
 
+    /// What ops said about their launches: which take a general kernel, and why. One line per reason.
+    pub fn notes(&self) -> Vec<String> {
+        let slot = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = slot.as_ref().map_or(&[][..], |recorded| recorded.recording.notes());
+        let mut reasons: Vec<(&str, &str, usize)> = Vec::new();
+        for (launch, text) in notes {
+            let path = self.launches.get(*launch).map_or("?", |launch| launch.path.as_str());
+            match reasons.iter_mut().find(|(_, other, _)| other == text) {
+                Some((_, _, more)) => *more += 1,
+                None => reasons.push((path, text, 0)),
+            }
+        }
+        let line = |(path, text, more): (&str, &str, usize)| match more {
+            0 => format!("{path}: {text}"),
+            more => format!("{path} and {more} more: {text}"),
+        };
+        reasons.into_iter().map(line).collect()
+    }
+
     /// The recording for the present arena: another plan may have made the arena larger since.
     fn recorded(&self, store: &Store) -> Result<MutexGuard<'_, Option<Recorded>>> {
         let mut slot = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);

@@ -86,7 +86,7 @@ pub(super) fn forward(op: &Attention, exec: &mut CudaExec, io: &Forward) -> Resu
         lse: Param::or_null(io.extras.first().map(|lse| lse.address()))?,
         ..Params::new(dims)?
     };
-    match tensor::kernels(dims, io.output.spec().dtype) {
+    match tensor::kernels(exec, dims, io.output.spec().dtype) {
         Some(kernels) => kernels.forward(exec, dims, params),
         None => exec.launch_with(Kernel::new(&FORWARD, "forward", io.output.spec().dtype), grid(dims), &params),
     }
@@ -106,7 +106,7 @@ pub(super) fn backward(op: &Attention, exec: &mut CudaExec, io: &Backward) -> Re
         add: u32::from(add),
         ..Params::new(dims)?
     };
-    if let Some(kernels) = tensor::kernels(dims, io.d_output.spec().dtype) {
+    if let Some(kernels) = tensor::kernels(exec, dims, io.d_output.spec().dtype) {
         return kernels.backward(exec, dims, params);
     }
     let kernel = |entry| Kernel::new(&BACKWARD, entry, io.d_output.spec().dtype);

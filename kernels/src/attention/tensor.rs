@@ -107,9 +107,15 @@ fn whole<'k>(
     (dims.d <= first.widest && word(bytes) <= exec.caps().shared).then_some((first, bytes))
 }
 
-/// The kernels for such heads, where there are any.
-pub(super) fn kernels(dims: Dims, storage: DType) -> Option<&'static Kernels> {
-    SOURCES.iter().find(|kernels| storage == DType::Bf16 && kernels.width == dims.d)
+/// The kernels for such heads, where there are any; a note where bf16 goes without.
+pub(super) fn kernels(exec: &mut CudaExec, dims: Dims, storage: DType) -> Option<&'static Kernels> {
+    let bf16 = storage == DType::Bf16;
+    let found = SOURCES.iter().find(|kernels| bf16 && kernels.width == dims.d);
+    if bf16 && found.is_none() {
+        let width = dims.d;
+        exec.note(format!("attention without tensor cores: head width {width} is not one of 16, 32, 48, 64, 80, 96"));
+    }
+    found
 }
 
 /// A block for each 64 rows of each head.

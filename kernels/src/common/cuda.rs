@@ -18,13 +18,16 @@ pub(crate) const LIBRARY: Library = &[
     ("attention_backward.cuh", include_str!("cuda/attention_backward.cuh")),
     ("attention_forward.cuh", include_str!("cuda/attention_forward.cuh")),
     ("attention_tensor.cuh", include_str!("cuda/attention_tensor.cuh")),
+    ("bf16.cuh", include_str!("cuda/bf16.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),
+    ("epilogue.cuh", include_str!("gemm_cuda/epilogue.cuh")),
     ("four.cuh", include_str!("cuda/four.cuh")),
     ("lanes.cuh", include_str!("cuda/lanes.cuh")),
     ("math.cuh", include_str!("cuda/math.cuh")),
     ("optimizer.cuh", include_str!("cuda/optimizer.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),
+    ("product.cuh", include_str!("gemm_cuda/product.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
     ("ratio.cuh", include_str!("cuda/ratio.cuh")),
     ("reduce.cuh", include_str!("cuda/reduce.cuh")),
@@ -32,6 +35,7 @@ pub(crate) const LIBRARY: Library = &[
     ("rows.cuh", include_str!("cuda/rows.cuh")),
     ("storage.cuh", include_str!("cuda/storage.cuh")),
     ("tile.cuh", include_str!("cuda/tile.cuh")),
+    ("tiles.cuh", include_str!("gemm_cuda/tiles.cuh")),
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.

@@ -195,16 +195,23 @@ pub struct CudaExec {
     pub(super) pending: Vec<Pending>,
     /// Number of pending kernels at the end of each of the plan's launches.
     pub(super) ends: Vec<usize>,
+    /// The plan's launches that ops had something to say about.
+    pub(super) notes: Vec<(usize, String)>,
 }
 
 impl CudaExec {
     pub(in crate::device) fn new(cuda: Cuda) -> Self {
-        Self { cuda, pending: Vec::new(), ends: Vec::new() }
+        Self { cuda, pending: Vec::new(), ends: Vec::new(), notes: Vec::new() }
     }
 
     /// What kernels may rely on.
     pub fn caps(&self) -> Caps {
         self.cuda.caps()
+    }
+
+    /// A line for the plan's listing: why this launch takes a general kernel and not a fast one.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.notes.push((self.ends.len(), text.into()));
     }
 
     /// A table that is the same in every replay, for kernels to read. Small: equal ones are kept once per device, and for as

@@ -16,6 +16,7 @@ pub(crate) struct Recording {
     cuda: Cuda,
     launches: Vec<Pending>,
     ends: Vec<usize>,
+    notes: Vec<(usize, String)>,
     /// All launches. `None` where there are none.
     graph: Option<Graph>,
 }
@@ -28,8 +29,8 @@ unsafe impl Send for Graph {}
 impl CudaExec {
     /// Captures all that was launched.
     pub(crate) fn finish(self) -> Result<Recording> {
-        let Self { cuda, pending, ends } = self;
-        let mut recording = Recording { cuda, launches: pending, ends, graph: None };
+        let Self { cuda, pending, ends, notes } = self;
+        let mut recording = Recording { cuda, launches: pending, ends, notes, graph: None };
         if !recording.launches.is_empty() {
             recording.graph = Some(recording.capture()?);
         }
@@ -76,6 +77,11 @@ impl Recording {
             )
         }
         .map_err(|error| failed("launching a kernel", error).with("kernel", &launch.name))
+    }
+
+    /// What ops said about launches, by the launch's number.
+    pub fn notes(&self) -> &[(usize, String)] {
+        &self.notes
     }
 
     /// Kernels of the plan's launches `launches`.

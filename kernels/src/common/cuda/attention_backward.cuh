@@ -90,10 +90,10 @@ struct Head {
   static constexpr int share = width % 32 == 0 ? 2 : 1, shares = chunk / 16 * (steps / share);
 
   Features q, k, v, gradients;
-  bf16* ds;  // [2, rows, chunk]
+  real* ds;  // [2, rows, chunk]
   float *l, *mean;
 
-  __device__ __forceinline__ explicit Head(bf16* shared)
+  __device__ __forceinline__ explicit Head(real* shared)
       : q{shared}, k{shared + rows * width}, v{shared + 2 * rows * width}, gradients{shared + 3 * rows * width},
         ds(shared + 4 * rows * width), l((float*)(ds + 2 * rows * chunk)), mean(l + rows) {}
 
@@ -175,23 +175,23 @@ struct Head {
 };
 
 extern "C" __global__ void __launch_bounds__(4 * 32, 3) backward_4(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   Head<4>(shared).run(p);
 }
 extern "C" __global__ void __launch_bounds__(5 * 32, 2) backward_5(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   Head<5>(shared).run(p);
 }
 // Wider heads of more tokens fit neither into registers nor into the shared memory of sm_80: kernels/src/attention/tensor.rs.
 #if HEAD_WIDTH <= 80
 extern "C" __global__ void __launch_bounds__(10 * 32, 1) backward_10(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   Head<10>(shared).run(p);
 }
 #endif
 #if HEAD_WIDTH <= 64
 extern "C" __global__ void __launch_bounds__(13 * 32, 1) backward_13(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   Head<13>(shared).run(p);
 }
 #endif
@@ -203,7 +203,7 @@ constexpr int walked_rows = 64;
 struct Turns {
   const Attention& p;
   Rows one, other;
-  bf16* shared;
+  real* shared;
 
   __device__ __forceinline__ Features tile(unsigned row, int which) const {
     return {shared + (row / walked_rows % 2 * 2 + which) * (walked_rows * width)};
@@ -219,7 +219,7 @@ struct Turns {
 };
 
 extern "C" __global__ void __launch_bounds__(threads, 2) queries_long(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   Place place = place_of(p);
   Turns turns = {p, packed_rows(p, place, keys_part), packed_rows(p, place, values_part), shared};
   turns.start(0);
@@ -272,7 +272,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) queries_long(const Atte
 }
 
 extern "C" __global__ void __launch_bounds__(threads, 2) keys_long(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   Place place = place_of(p);
   Turns turns = {p, packed_rows(p, place, queries_part), plain_rows(p, place, p.d_out), shared};
   float* of_queries = (float*)(shared + 4 * walked_rows * width);  // [2, 2, 64]: l and D, of each tile in turn

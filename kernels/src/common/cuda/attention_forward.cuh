@@ -88,7 +88,7 @@ __device__ __forceinline__ void finish(const Attention& p, const Place& place, u
 
 // For 16 `fewer` < tokens <= 16 `blocks`.
 template <int blocks, int fewer>
-__device__ __forceinline__ void attend(const Attention& p, bf16* shared) {
+__device__ __forceinline__ void attend(const Attention& p, real* shared) {
   Features keys = {shared}, values = {shared + 16 * blocks * width};
   Place place = place_of(p);
   Rows k = packed_rows(p, place, keys_part), v = packed_rows(p, place, values_part);
@@ -138,30 +138,30 @@ __device__ __forceinline__ void attend(const Attention& p, bf16* shared) {
 constexpr int few = width > 64 ? 3 : 4, some = width > 64 ? 2 : 3;
 
 extern "C" __global__ void __launch_bounds__(threads, few) forward_4(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   attend<4, 0>(p, shared);
 }
 extern "C" __global__ void __launch_bounds__(threads, few) forward_5(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   attend<5, 4>(p, shared);
 }
 extern "C" __global__ void __launch_bounds__(threads, some) forward_10(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   attend<10, 5>(p, shared);
 }
 extern "C" __global__ void __launch_bounds__(threads, some) forward_13(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   attend<13, 10>(p, shared);
 }
 extern "C" __global__ void __launch_bounds__(threads, 2) forward_17(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   attend<17, 13>(p, shared);
 }
 
 constexpr int walked_blocks = 4, walked_keys = 16 * walked_blocks;
 
 extern "C" __global__ void __launch_bounds__(threads, some) forward_long(const Attention p) {
-  extern __shared__ __align__(128) bf16 shared[];
+  extern __shared__ __align__(128) real shared[];
   Place place = place_of(p);
   Rows k = packed_rows(p, place, keys_part), v = packed_rows(p, place, values_part);
   auto tile = [=](unsigned stage) { return Features{shared + stage * walked_keys * width}; };

@@ -7,10 +7,6 @@
 #include "attention.cuh"
 #include "tile.cuh"
 
-#ifndef VITRUM_BF16
-#error "attention_tensor.cuh is for bf16"
-#endif
-
 constexpr int width = HEAD_WIDTH;
 constexpr int steps = width / 16;  // of 16 features
 constexpr float log2_e = 1.44269504f;

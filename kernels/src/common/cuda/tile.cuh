@@ -1,27 +1,19 @@
 // Tiles of bf16 in shared memory as operands of multiply_bf16.
-//
-// A row has `width` elements, a multiple of 16. Its chunks of 16 bytes are permuted by XOR, so that eight rows at one chunk, which
-// ldmatrix reads at a time, lie in different banks: without padding, whatever the width.
 #pragma once
-#include "ptx.cuh"
+#include "bf16.cuh"
 
-typedef unsigned short bf16;
-
+// Rows of `width` elements, a multiple of 16, swizzled.
 template <int width>
 struct Tile {
-  static constexpr int chunks = width / 8;
-  // Chunks that a permutation stays within: the largest power of 2 up to 8 that divides them.
-  static constexpr int group = chunks % 8 == 0 ? 8 : chunks % 4 == 0 ? 4 : 2;
-  bf16* first;
+  static constexpr int chunks = width / 8;  // of 16 bytes, in a row
+  real* first;
 
-  __device__ __forceinline__ bf16* at(unsigned row, unsigned chunk) const {
-    return first + row * width + (chunk ^ row / (8 / group) % group) * 8;
-  }
+  __device__ __forceinline__ real* at(unsigned row, unsigned chunk) const { return first + swizzled<width>(row, chunk); }
 };
 
 // Starts copies of the first `there` of `count` rows to the tile's begin, and of zeros to the others.
 template <int width>
-__device__ __forceinline__ void copy_rows(Tile<width> tile, const bf16* rows, size_t stride, unsigned count, unsigned there) {
+__device__ __forceinline__ void copy_rows(Tile<width> tile, const real* rows, size_t stride, unsigned count, unsigned there) {
   constexpr unsigned chunks = Tile<width>::chunks;
   for (unsigned i = threadIdx.x; i < count * chunks; i += blockDim.x) {
     unsigned row = i / chunks, chunk = i % chunks;
