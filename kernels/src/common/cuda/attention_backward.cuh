@@ -178,7 +178,7 @@ extern "C" __global__ void __launch_bounds__(4 * 32, 3) backward_4(const Attenti
   extern __shared__ __align__(128) real shared[];
   Head<4>(shared).run(p);
 }
-extern "C" __global__ void __launch_bounds__(5 * 32, 2) backward_5(const Attention p) {
+extern "C" __global__ void __launch_bounds__(5 * 32, width > 80 ? 1 : 2) backward_5(const Attention p) {
   extern __shared__ __align__(128) real shared[];
   Head<5>(shared).run(p);
 }

@@ -102,11 +102,11 @@ __device__ __forceinline__ void attend(const Attention& p, real* shared) {
   for (unsigned first = place.row; first < p.tokens; first += own_rows * p.blocks, row += own_rows * p.blocks) {
     bool busy = row < p.tokens;
     Operand q;
-    if (busy) fetch(q, p, packed_rows(p, place, queries_part), row);
     if (late) {
       copy_async_wait<1>();
       __syncthreads();
     }
+    if (busy) fetch(q, p, packed_rows(p, place, queries_part), row);
     float top[2], sum[2];
     Softened<blocks> weights;
     if (busy) {
