@@ -51,7 +51,7 @@ inline std::string problem_of(const TensorShape& shape) {
 inline bool is_modelled(const TensorShape& shape) {
   bool is_dense = true;
   for (int i = 0; i < shape.rank; i++) is_dense = is_dense && shape.steps[i] == 1;
-  return shape.rank == 2 && is_dense && !shape.interleave && !shape.fill;
+  return shape.rank >= 2 && is_dense && !shape.interleave && !shape.fill;
 }
 
 }  // namespace emulator
@@ -67,7 +67,7 @@ EMULATOR_API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* ba
   if (promotion < 0 || promotion > 3) problem = "the promotion to L2 is not 0 to 3";
   if (!problem.empty()) return refuse(invalid_value, "cuTensorMapEncodeTiled: " + problem);
   if (!is_modelled(shape)) {
-    return refuse(not_supported, "cuTensorMapEncodeTiled: the emulator has rank 2, without interleave, steps and NaN");
+    return refuse(not_supported, "cuTensorMapEncodeTiled: the emulator has ranks 2 to 5, without interleave, steps and NaN");
   }
   TensorMap made{};
   made.magic = map_magic;

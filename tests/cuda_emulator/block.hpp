@@ -43,7 +43,7 @@ struct Call {
 struct BulkStore {
   TensorMap map;
   unsigned from;  // in the arena
-  int origin[2];
+  Origin origin;
   int group;
   uintptr_t code;
 };

@@ -17,7 +17,7 @@ constexpr unsigned most_arrivals = (1 << 20) - 1;
 struct BulkLoad {
   TensorMap map;  // a copy: a parameter lives on the stack of a thread
   unsigned to, bytes;
-  int origin[2];
+  Origin origin;
 };
 
 struct MBarrier {
