@@ -67,7 +67,8 @@ EMULATOR_API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* ba
   if (promotion < 0 || promotion > 3) problem = "the promotion to L2 is not 0 to 3";
   if (!problem.empty()) return refuse(invalid_value, "cuTensorMapEncodeTiled: " + problem);
   if (!is_modelled(shape)) {
-    return refuse(not_supported, "cuTensorMapEncodeTiled: the emulator has ranks 2 to 5, without interleave, steps and NaN");
+    return refuse(not_supported,
+                  "cuTensorMapEncodeTiled: the emulator has ranks 2 to 5, without interleave, steps and NaN");
   }
   TensorMap made{};
   made.magic = map_magic;

@@ -99,6 +99,7 @@ inline void land(MBarrier& barrier, const BulkLoad& load) {
     if (!inside) std::memset(arena + to, 0, bytes);
   });
   end_async_write(load.to, load.bytes);
+  if (load.is_remote) block.ctas[load.to / arena_per_cta].remote[copy_actor] = actor_times[copy_actor];
   advance_actor(copy_actor);
   actor_is_seen(copy_actor, barrier.arriving);
   barrier.bytes -= load.bytes;
@@ -118,14 +119,15 @@ bool land_late_copies() {
   return false;
 }
 
-// The mbarrier must be known to the engine, and expect these bytes.
-inline void check_expected(const MBarrier& barrier, unsigned bytes, const char* name, uintptr_t code) {
+// The mbarrier must be known to the engine, and expect these bytes; that of another block may be told of them later.
+inline void check_expected(const MBarrier& barrier, unsigned bytes, bool is_remote, const char* name, uintptr_t code) {
   if (!barrier.copies_see_it) {
     fail(launch_failed,
          format("%s by %s: no fence.mbarrier_init (or fence.proxy.async) after the mbarrier's initialisation", name,
                 name_of(*current).c_str()),
          {{name, code}, {"mbarrier.init", barrier.code}});
   }
+  if (is_remote) return;
   long left = barrier.bytes;
   for (const BulkLoad& load : barrier.loads) left -= load.bytes;
   if (bytes <= left) return;
@@ -135,18 +137,37 @@ inline void check_expected(const MBarrier& barrier, unsigned bytes, const char* 
        {{name, code}});
 }
 
-void tensor_load(void* shared, const void* tensor, void* barrier, Origin origin) {
-  uintptr_t code = EMULATOR_CALLER;
-  const char* name = "cp.async.bulk.tensor";
-  const TensorMap& map = check_map(tensor, origin.rank, name, code);
-  unsigned to = check_tile(shared, map, name, code), bytes = map.box_bytes();
-  MBarrier& found = find_mbarrier(barrier, name, code);
-  check_expected(found, bytes, name, code);
-  BulkLoad load{map, to, bytes, origin};
-  access_box(map, load.origin, Access::read, code);
+// Starts a copy to one block of the cluster.
+inline void load_to(unsigned rank, const TensorMap& map, void* shared, void* barrier, const Origin& origin,
+                    const char* name, uintptr_t code) {
+  bool is_remote = rank != current->cta;
+  unsigned to = arena_offset(remote_place(shared, rank, name, code)), bytes = map.box_bytes();
+  MBarrier& found = find_mbarrier(remote_place(barrier, rank, name, code), name, code);
+  check_expected(found, bytes, is_remote, name, code);
   begin_async_write(*current, to, bytes, code);
+  BulkLoad load{map, to, bytes, origin, is_remote};
   if (copies_land_early) return land(found, load);
   found.loads.push_back(load);
+}
+
+inline void load_to_all(unsigned blocks, void* shared, const void* tensor, void* barrier, const Origin& origin,
+                        uintptr_t code) {
+  const char* name = "cp.async.bulk.tensor";
+  const TensorMap& map = check_map(tensor, origin.rank, name, code);
+  check_tile(shared, map, name, code);
+  check_mbarrier_place(barrier, name, code);
+  access_box(map, origin, Access::read, code);
+  for (unsigned rank = 0; blocks >> rank; rank++) {
+    if (blocks >> rank & 1) load_to(rank, map, shared, barrier, origin, name, code);
+  }
+}
+
+void tensor_load(void* shared, const void* tensor, void* barrier, Origin origin) {
+  load_to_all(1u << current->cta, shared, tensor, barrier, origin, EMULATOR_CALLER);
+}
+
+void tensor_load_multicast(void* shared, const void* tensor, void* barrier, unsigned blocks, Origin origin) {
+  load_to_all(blocks, shared, tensor, barrier, origin, EMULATOR_CALLER);
 }
 
 inline void store(const BulkStore& copy) {
@@ -192,9 +213,9 @@ inline void check_bulk_copies_at_exit(const Thread& thread) {
     fail(launch_failed, format("%zu bulk copies of %s never waited for", thread.stores.size(), name_of(thread).c_str()),
          {{"the first", thread.stores.front().code}});
   }
-  if (block.live > 1) return;
+  if (own_cta().live > 1) return;
   for (const auto& [offset, barrier] : mbarriers) {
-    if (barrier.loads.empty()) continue;
+    if (barrier.loads.empty() || (block.cta_count > 1 && offset / arena_per_cta != thread.cta)) continue;
     fail(launch_failed,
          format("%zu bulk copies to shared memory never waited for, announced at the mbarrier %s", barrier.loads.size(),
                 place_in_arena(offset).c_str()),

@@ -1,6 +1,5 @@
-// Tensor cores of Ampere: ldmatrix and mma.sync (and Hopper's stmatrix), with the fragment layouts of the PTX manual ("Matrix Fragments for
-// mma.m16n8k16",
-// "... mma.m16n8k8", "ldmatrix"). In all of them lane l = 4 g + t holds rows or columns g (and g + 8) and pairs that
+// Tensor cores of Ampere: ldmatrix and mma.sync (and Hopper's stmatrix), with the fragment layouts of the PTX manual
+// ("Matrix Fragments for mma.m16n8k16", "... mma.m16n8k8", "ldmatrix"). In all of them lane l = 4 g + t holds rows or columns g (and g + 8) and pairs that
 // start at 2 t.
 //
 // Products are exact and sums are rounded to float32 one after another in the order of k; hardware adds several at once

@@ -12,7 +12,7 @@
 #pragma once
 #include <memory>
 
-#include "tensor_copy.hpp"
+#include "cluster.hpp"
 
 namespace emulator {
 
@@ -164,7 +164,7 @@ constexpr uint64_t unused_bits = uint64_t{3} << 14 | uint64_t{3} << 30 | uint64_
 // Address, leading and stride offsets in units of 16 bytes from bits 0, 16 and 32; the swizzle in bits 62 and 63.
 inline Operand decode(uint64_t bits, bool is_transposed, unsigned rows, char which, uintptr_t code) {
   auto field = [=](int shift) { return static_cast<unsigned>(bits >> shift & 0x3fff) << 4; };
-  Operand result{field(0), field(16), field(32), 256u >> (bits >> 62), is_transposed, rows};
+  Operand result{field(0) + own_cta().base, field(16), field(32), 256u >> (bits >> 62), is_transposed, rows};
   if (bits & unused_bits) fail_of_descriptor("unused bits are set", which, bits, code);
   if (bits >> 62 == 0) fail_of_descriptor("operands without a swizzle are not modelled", which, bits, code);
   if (bits >> 49 & 7) fail_of_descriptor("base offsets are not modelled: align tiles to 1024 bytes", which, bits, code);
@@ -358,13 +358,14 @@ bool elect_one() {
 
 // Registers per thread that ptxas gives a kernel of one block per multiprocessor.
 inline unsigned registers_at_launch() {
-  return std::min(256u, most_registers / (block.warp_count * lanes_per_warp) / 8 * 8);
+  return std::min(256u, most_registers / (own_cta().warp_count * lanes_per_warp) / 8 * 8);
 }
 
 // `count` for those that have not asked for another number.
 inline unsigned registers_of_groups(unsigned count) {
   unsigned all = 0;
-  for (unsigned w = 0; w < block.warp_count; w += warps_per_group) {
+  const Cta& cta = own_cta();
+  for (unsigned w = cta.first_warp; w < cta.first_warp + cta.warp_count; w += warps_per_group) {
     unsigned own = warpgroups[w / warps_per_group].registers;
     all += (own ? own : count) * threads_per_group;
   }
@@ -372,7 +373,7 @@ inline unsigned registers_of_groups(unsigned count) {
 }
 
 inline void check_registers(unsigned count, const char* when, uintptr_t code) {
-  unsigned all = registers_of_groups(count), most = registers_at_launch() * block.warp_count * lanes_per_warp;
+  unsigned all = registers_of_groups(count), most = registers_at_launch() * own_cta().warp_count * lanes_per_warp;
   if (all <= most) return;
   fail(launch_failed, format("setmaxnreg: the block's warpgroups hold %u registers%s, it has %u", all, when, most),
        {{"setmaxnreg", code}});
@@ -400,6 +401,7 @@ void set_registers(int count, bool increases) {
 // ---- The life of a block ----
 
 inline void begin_hopper() {
+  cluster_barrier = ClusterBarrier{};
   mbarriers.clear();
   for (Warpgroup& group : warpgroups) group = Warpgroup{};
   if (reads_in_flight) std::memset(being_read, 0, sizeof being_read);
@@ -410,10 +412,10 @@ inline void check_hopper_at_exit(const Thread& thread) {
   check_bulk_copies_at_exit(thread);
   const Warpgroup& group = warpgroups[thread.warp / warps_per_group];
   // A warpgroup that has asked for more than the others leave would have waited for ever.
-  if (block.live == 1) {
-    for (const Warpgroup& asked : warpgroups) {
-      if (asked.registers) check_registers(registers_at_launch(), " at its end", asked.registers_code);
-    }
+  const Cta& cta = own_cta();
+  for (unsigned w = cta.first_warp; w < cta.first_warp + cta.warp_count && cta.live == 1; w += warps_per_group) {
+    const Warpgroup& asked = warpgroups[w / warps_per_group];
+    if (asked.registers) check_registers(registers_at_launch(), " at its end", asked.registers_code);
   }
   if (group.products.empty()) return;
   fail(launch_failed,

@@ -66,6 +66,20 @@ __device__ __forceinline__ void mbarrier_arrive_expect(Mbarrier* barrier, unsign
 #endif
 }
 
+// At the same barrier of the cluster's block `rank`, which still runs.
+__device__ __forceinline__ void mbarrier_arrive_remote(Mbarrier* barrier, unsigned rank) {
+#ifdef VITRUM_EMULATOR
+  emulator::mbarrier_arrive_remote(barrier, rank);
+#else
+  asm volatile(
+      "{\n\t.reg .b32 remote;\n\t"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t}" ::"r"(shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+#endif
+}
+
 // Until the phase of this parity, the current one or the one before it, is complete.
 __device__ __forceinline__ void mbarrier_wait(Mbarrier* barrier, unsigned parity) {
 #ifdef VITRUM_EMULATOR
@@ -93,6 +107,35 @@ __device__ __forceinline__ void fence_async() {
 #endif
 }
 
+// ---- Clusters: blocks that run together (__cluster_dims__) ----
+
+__device__ __forceinline__ unsigned cluster_rank() {
+#ifdef VITRUM_EMULATOR
+  return emulator::coordinate(emulator::cluster_rank);
+#else
+  unsigned rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#endif
+}
+
+// All threads of the cluster's blocks arrive, then wait for each other: before they use each other's shared memory, and
+// before they exit where others may still use theirs.
+__device__ __forceinline__ void cluster_arrive() {
+#ifdef VITRUM_EMULATOR
+  emulator::cluster_arrive();
+#else
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#ifdef VITRUM_EMULATOR
+  emulator::cluster_wait();
+#else
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+
 // ---- Bulk copies of boxes ----
 // One thread starts a copy of the map's box whose first element is (x, y, ..), x the contiguous dimension; its rows lie
 // one after another in the tile. Tiles of maps with a swizzle of 128, 64, 32 bytes are aligned to 1024, 512, 256 bytes,
@@ -105,7 +148,8 @@ __device__ __forceinline__ void fence_async() {
                "l"(&map), "r"(shared_address(barrier)), __VA_ARGS__ \
                : "memory")
 #define VITRUM_TENSOR_STORE(rank, numbers, ...) \
-  asm volatile("cp.async.bulk.tensor." rank ".global.shared::cta.tile.bulk_group [%0, " numbers "], [%1];" ::"l"(&map), \
+  asm volatile("cp.async.bulk.tensor." rank ".global.shared::cta.tile.bulk_group [%0, " numbers "], [%1];" ::"l"( \
+                   &map), \
                "r"(shared_address(tile)), __VA_ARGS__ \
                : "memory")
 
@@ -124,18 +168,35 @@ __device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mb
   VITRUM_TENSOR_LOAD("3d", "{%3, %4, %5}", "r"(x), "r"(y), "r"(z));
 #endif
 }
-__device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y, int z, int u) {
+__device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y, int z,
+                                            int u) {
 #ifdef VITRUM_EMULATOR
   emulator::tensor_load(tile, &map, barrier, {4, {x, y, z, u}});
 #else
   VITRUM_TENSOR_LOAD("4d", "{%3, %4, %5, %6}", "r"(x), "r"(y), "r"(z), "r"(u));
 #endif
 }
-__device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y, int z, int u, int v) {
+__device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y, int z,
+                                            int u, int v) {
 #ifdef VITRUM_EMULATOR
   emulator::tensor_load(tile, &map, barrier, {5, {x, y, z, u, v}});
 #else
   VITRUM_TENSOR_LOAD("5d", "{%3, %4, %5, %6, %7}", "r"(x), "r"(y), "r"(z), "r"(u), "r"(v));
+#endif
+}
+
+// To the same place in each block of the cluster whose bit is set in `blocks`; the bytes count at the barrier of each,
+// where they may come before they are announced.
+__device__ __forceinline__ void tensor_load_multicast(void* tile, const TensorMap& map, Mbarrier* barrier,
+                                                      unsigned short blocks, int x, int y) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_load_multicast(tile, &map, barrier, blocks, {2, {x, y}});
+#else
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%4, %5}], [%2], %3;" ::"r"(shared_address(tile)),
+      "l"(&map), "r"(shared_address(barrier)), "h"(blocks), "r"(x), "r"(y)
+      : "memory");
 #endif
 }
 
@@ -161,7 +222,8 @@ __device__ __forceinline__ void tensor_store(const TensorMap& map, const void* t
   VITRUM_TENSOR_STORE("4d", "{%2, %3, %4, %5}", "r"(x), "r"(y), "r"(z), "r"(u));
 #endif
 }
-__device__ __forceinline__ void tensor_store(const TensorMap& map, const void* tile, int x, int y, int z, int u, int v) {
+__device__ __forceinline__ void tensor_store(const TensorMap& map, const void* tile, int x, int y, int z, int u,
+                                             int v) {
 #ifdef VITRUM_EMULATOR
   emulator::tensor_store(&map, tile, {5, {x, y, z, u, v}});
 #else
@@ -247,32 +309,32 @@ __device__ __forceinline__ bool elect_one() {
 
 __device__ __forceinline__ void store_matrix_x2(void* row, const unsigned (&in)[2]) {
   VITRUM_STORE_MATRIX(2, false,
-                      "stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};" ::"r"(shared_address(row)),
-                      "r"(in[0]), "r"(in[1])
+                      "stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1])
                       : "memory");
 }
 __device__ __forceinline__ void store_matrix_x2_transposed(void* row, const unsigned (&in)[2]) {
   VITRUM_STORE_MATRIX(2, true,
-                      "stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(shared_address(row)),
-                      "r"(in[0]), "r"(in[1])
+                      "stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1])
                       : "memory");
 }
 __device__ __forceinline__ void store_matrix_x4(void* row, const unsigned (&in)[4]) {
   VITRUM_STORE_MATRIX(4, false,
-                      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
-                      "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3])
+                      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3])
                       : "memory");
 }
 __device__ __forceinline__ void store_matrix_x4_transposed(void* row, const unsigned (&in)[4]) {
   VITRUM_STORE_MATRIX(4, true,
-                      "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
-                      "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3])
+                      "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3])
                       : "memory");
 }
 #undef VITRUM_STORE_MATRIX
 
 // ---- Products of a warpgroup: bf16 operands, float32 sums ----
-// d [64, N] += a [64, 16] b [16, N], N a multiple of 8 up to 256. Register i of thread t of the warpgroup is in row
+// d [64, N] += a [64, 16] b [16, N], N a multiple of 16 up to 256. Register i of thread t of the warpgroup is in row
 // 16 (t / 32) + t % 32 / 4 + 8 (i / 2 % 2), column 8 (i / 4) + 2 (t % 4) + i % 2. Products are started, closed as a
 // group and waited for; until then neither their operands are written nor d is touched. group_fence comes before the
 // first product and after every other use of d, and of operands in registers.
@@ -340,71 +402,41 @@ __device__ __forceinline__ unsigned long long operand_of(const void* start, unsi
 }
 
 #ifndef VITRUM_EMULATOR
-#define VITRUM_FOUR_SUMS(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define VITRUM_NAMES_8 "%0, %1, %2, %3"
-#define VITRUM_SUMS_8 VITRUM_FOUR_SUMS(0)
-#define VITRUM_NAMES_16 VITRUM_NAMES_8 ", %4, %5, %6, %7"
-#define VITRUM_SUMS_16 VITRUM_SUMS_8, VITRUM_FOUR_SUMS(4)
-#define VITRUM_NAMES_24 VITRUM_NAMES_16 ", %8, %9, %10, %11"
-#define VITRUM_SUMS_24 VITRUM_SUMS_16, VITRUM_FOUR_SUMS(8)
-#define VITRUM_NAMES_32 VITRUM_NAMES_24 ", %12, %13, %14, %15"
-#define VITRUM_SUMS_32 VITRUM_SUMS_24, VITRUM_FOUR_SUMS(12)
-#define VITRUM_NAMES_40 VITRUM_NAMES_32 ", %16, %17, %18, %19"
-#define VITRUM_SUMS_40 VITRUM_SUMS_32, VITRUM_FOUR_SUMS(16)
-#define VITRUM_NAMES_48 VITRUM_NAMES_40 ", %20, %21, %22, %23"
-#define VITRUM_SUMS_48 VITRUM_SUMS_40, VITRUM_FOUR_SUMS(20)
-#define VITRUM_NAMES_56 VITRUM_NAMES_48 ", %24, %25, %26, %27"
-#define VITRUM_SUMS_56 VITRUM_SUMS_48, VITRUM_FOUR_SUMS(24)
-#define VITRUM_NAMES_64 VITRUM_NAMES_56 ", %28, %29, %30, %31"
-#define VITRUM_SUMS_64 VITRUM_SUMS_56, VITRUM_FOUR_SUMS(28)
-#define VITRUM_NAMES_72 VITRUM_NAMES_64 ", %32, %33, %34, %35"
-#define VITRUM_SUMS_72 VITRUM_SUMS_64, VITRUM_FOUR_SUMS(32)
-#define VITRUM_NAMES_80 VITRUM_NAMES_72 ", %36, %37, %38, %39"
-#define VITRUM_SUMS_80 VITRUM_SUMS_72, VITRUM_FOUR_SUMS(36)
-#define VITRUM_NAMES_88 VITRUM_NAMES_80 ", %40, %41, %42, %43"
-#define VITRUM_SUMS_88 VITRUM_SUMS_80, VITRUM_FOUR_SUMS(40)
-#define VITRUM_NAMES_96 VITRUM_NAMES_88 ", %44, %45, %46, %47"
-#define VITRUM_SUMS_96 VITRUM_SUMS_88, VITRUM_FOUR_SUMS(44)
-#define VITRUM_NAMES_104 VITRUM_NAMES_96 ", %48, %49, %50, %51"
-#define VITRUM_SUMS_104 VITRUM_SUMS_96, VITRUM_FOUR_SUMS(48)
-#define VITRUM_NAMES_112 VITRUM_NAMES_104 ", %52, %53, %54, %55"
-#define VITRUM_SUMS_112 VITRUM_SUMS_104, VITRUM_FOUR_SUMS(52)
-#define VITRUM_NAMES_120 VITRUM_NAMES_112 ", %56, %57, %58, %59"
-#define VITRUM_SUMS_120 VITRUM_SUMS_112, VITRUM_FOUR_SUMS(56)
-#define VITRUM_NAMES_128 VITRUM_NAMES_120 ", %60, %61, %62, %63"
-#define VITRUM_SUMS_128 VITRUM_SUMS_120, VITRUM_FOUR_SUMS(60)
-#define VITRUM_NAMES_136 VITRUM_NAMES_128 ", %64, %65, %66, %67"
-#define VITRUM_SUMS_136 VITRUM_SUMS_128, VITRUM_FOUR_SUMS(64)
-#define VITRUM_NAMES_144 VITRUM_NAMES_136 ", %68, %69, %70, %71"
-#define VITRUM_SUMS_144 VITRUM_SUMS_136, VITRUM_FOUR_SUMS(68)
-#define VITRUM_NAMES_152 VITRUM_NAMES_144 ", %72, %73, %74, %75"
-#define VITRUM_SUMS_152 VITRUM_SUMS_144, VITRUM_FOUR_SUMS(72)
-#define VITRUM_NAMES_160 VITRUM_NAMES_152 ", %76, %77, %78, %79"
-#define VITRUM_SUMS_160 VITRUM_SUMS_152, VITRUM_FOUR_SUMS(76)
-#define VITRUM_NAMES_168 VITRUM_NAMES_160 ", %80, %81, %82, %83"
-#define VITRUM_SUMS_168 VITRUM_SUMS_160, VITRUM_FOUR_SUMS(80)
-#define VITRUM_NAMES_176 VITRUM_NAMES_168 ", %84, %85, %86, %87"
-#define VITRUM_SUMS_176 VITRUM_SUMS_168, VITRUM_FOUR_SUMS(84)
-#define VITRUM_NAMES_184 VITRUM_NAMES_176 ", %88, %89, %90, %91"
-#define VITRUM_SUMS_184 VITRUM_SUMS_176, VITRUM_FOUR_SUMS(88)
-#define VITRUM_NAMES_192 VITRUM_NAMES_184 ", %92, %93, %94, %95"
-#define VITRUM_SUMS_192 VITRUM_SUMS_184, VITRUM_FOUR_SUMS(92)
-#define VITRUM_NAMES_200 VITRUM_NAMES_192 ", %96, %97, %98, %99"
-#define VITRUM_SUMS_200 VITRUM_SUMS_192, VITRUM_FOUR_SUMS(96)
-#define VITRUM_NAMES_208 VITRUM_NAMES_200 ", %100, %101, %102, %103"
-#define VITRUM_SUMS_208 VITRUM_SUMS_200, VITRUM_FOUR_SUMS(100)
-#define VITRUM_NAMES_216 VITRUM_NAMES_208 ", %104, %105, %106, %107"
-#define VITRUM_SUMS_216 VITRUM_SUMS_208, VITRUM_FOUR_SUMS(104)
-#define VITRUM_NAMES_224 VITRUM_NAMES_216 ", %108, %109, %110, %111"
-#define VITRUM_SUMS_224 VITRUM_SUMS_216, VITRUM_FOUR_SUMS(108)
-#define VITRUM_NAMES_232 VITRUM_NAMES_224 ", %112, %113, %114, %115"
-#define VITRUM_SUMS_232 VITRUM_SUMS_224, VITRUM_FOUR_SUMS(112)
-#define VITRUM_NAMES_240 VITRUM_NAMES_232 ", %116, %117, %118, %119"
-#define VITRUM_SUMS_240 VITRUM_SUMS_232, VITRUM_FOUR_SUMS(116)
-#define VITRUM_NAMES_248 VITRUM_NAMES_240 ", %120, %121, %122, %123"
-#define VITRUM_SUMS_248 VITRUM_SUMS_240, VITRUM_FOUR_SUMS(120)
-#define VITRUM_NAMES_256 VITRUM_NAMES_248 ", %124, %125, %126, %127"
-#define VITRUM_SUMS_256 VITRUM_SUMS_248, VITRUM_FOUR_SUMS(124)
+#define VITRUM_EIGHT_SUMS(i) \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+      "+f"(d[i + 7])
+#define VITRUM_NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define VITRUM_SUMS_16 VITRUM_EIGHT_SUMS(0)
+#define VITRUM_NAMES_32 VITRUM_NAMES_16 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define VITRUM_SUMS_32 VITRUM_SUMS_16, VITRUM_EIGHT_SUMS(8)
+#define VITRUM_NAMES_48 VITRUM_NAMES_32 ", %16, %17, %18, %19, %20, %21, %22, %23"
+#define VITRUM_SUMS_48 VITRUM_SUMS_32, VITRUM_EIGHT_SUMS(16)
+#define VITRUM_NAMES_64 VITRUM_NAMES_48 ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define VITRUM_SUMS_64 VITRUM_SUMS_48, VITRUM_EIGHT_SUMS(24)
+#define VITRUM_NAMES_80 VITRUM_NAMES_64 ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define VITRUM_SUMS_80 VITRUM_SUMS_64, VITRUM_EIGHT_SUMS(32)
+#define VITRUM_NAMES_96 VITRUM_NAMES_80 ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define VITRUM_SUMS_96 VITRUM_SUMS_80, VITRUM_EIGHT_SUMS(40)
+#define VITRUM_NAMES_112 VITRUM_NAMES_96 ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define VITRUM_SUMS_112 VITRUM_SUMS_96, VITRUM_EIGHT_SUMS(48)
+#define VITRUM_NAMES_128 VITRUM_NAMES_112 ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define VITRUM_SUMS_128 VITRUM_SUMS_112, VITRUM_EIGHT_SUMS(56)
+#define VITRUM_NAMES_144 VITRUM_NAMES_128 ", %64, %65, %66, %67, %68, %69, %70, %71"
+#define VITRUM_SUMS_144 VITRUM_SUMS_128, VITRUM_EIGHT_SUMS(64)
+#define VITRUM_NAMES_160 VITRUM_NAMES_144 ", %72, %73, %74, %75, %76, %77, %78, %79"
+#define VITRUM_SUMS_160 VITRUM_SUMS_144, VITRUM_EIGHT_SUMS(72)
+#define VITRUM_NAMES_176 VITRUM_NAMES_160 ", %80, %81, %82, %83, %84, %85, %86, %87"
+#define VITRUM_SUMS_176 VITRUM_SUMS_160, VITRUM_EIGHT_SUMS(80)
+#define VITRUM_NAMES_192 VITRUM_NAMES_176 ", %88, %89, %90, %91, %92, %93, %94, %95"
+#define VITRUM_SUMS_192 VITRUM_SUMS_176, VITRUM_EIGHT_SUMS(88)
+#define VITRUM_NAMES_208 VITRUM_NAMES_192 ", %96, %97, %98, %99, %100, %101, %102, %103"
+#define VITRUM_SUMS_208 VITRUM_SUMS_192, VITRUM_EIGHT_SUMS(96)
+#define VITRUM_NAMES_224 VITRUM_NAMES_208 ", %104, %105, %106, %107, %108, %109, %110, %111"
+#define VITRUM_SUMS_224 VITRUM_SUMS_208, VITRUM_EIGHT_SUMS(104)
+#define VITRUM_NAMES_240 VITRUM_NAMES_224 ", %112, %113, %114, %115, %116, %117, %118, %119"
+#define VITRUM_SUMS_240 VITRUM_SUMS_224, VITRUM_EIGHT_SUMS(112)
+#define VITRUM_NAMES_256 VITRUM_NAMES_240 ", %120, %121, %122, %123, %124, %125, %126, %127"
+#define VITRUM_SUMS_256 VITRUM_SUMS_240, VITRUM_EIGHT_SUMS(120)
 #define VITRUM_WGMMA(n, operands, accumulates, transposed) \
   "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, " accumulates ", 0;\n\twgmma.mma_async.sync.aligned.m64n" #n \
   "k16.f32.bf16.bf16 {" VITRUM_NAMES_##n "}, " operands ", p, 1, 1, " transposed ";\n\t}"
@@ -446,37 +478,21 @@ __device__ __forceinline__ unsigned long long operand_of(const void* start, unsi
                                                  bool accumulate) { \
     VITRUM_MULTIPLY_REGISTERS(n, o0, o1, o2, o3, o4, o5, o6); \
   }
-VITRUM_GROUP_MULTIPLY(8, 4, 5, 6, 7, 8, 9, 10)
 VITRUM_GROUP_MULTIPLY(16, 8, 9, 10, 11, 12, 13, 14)
-VITRUM_GROUP_MULTIPLY(24, 12, 13, 14, 15, 16, 17, 18)
 VITRUM_GROUP_MULTIPLY(32, 16, 17, 18, 19, 20, 21, 22)
-VITRUM_GROUP_MULTIPLY(40, 20, 21, 22, 23, 24, 25, 26)
 VITRUM_GROUP_MULTIPLY(48, 24, 25, 26, 27, 28, 29, 30)
-VITRUM_GROUP_MULTIPLY(56, 28, 29, 30, 31, 32, 33, 34)
 VITRUM_GROUP_MULTIPLY(64, 32, 33, 34, 35, 36, 37, 38)
-VITRUM_GROUP_MULTIPLY(72, 36, 37, 38, 39, 40, 41, 42)
 VITRUM_GROUP_MULTIPLY(80, 40, 41, 42, 43, 44, 45, 46)
-VITRUM_GROUP_MULTIPLY(88, 44, 45, 46, 47, 48, 49, 50)
 VITRUM_GROUP_MULTIPLY(96, 48, 49, 50, 51, 52, 53, 54)
-VITRUM_GROUP_MULTIPLY(104, 52, 53, 54, 55, 56, 57, 58)
 VITRUM_GROUP_MULTIPLY(112, 56, 57, 58, 59, 60, 61, 62)
-VITRUM_GROUP_MULTIPLY(120, 60, 61, 62, 63, 64, 65, 66)
 VITRUM_GROUP_MULTIPLY(128, 64, 65, 66, 67, 68, 69, 70)
-VITRUM_GROUP_MULTIPLY(136, 68, 69, 70, 71, 72, 73, 74)
 VITRUM_GROUP_MULTIPLY(144, 72, 73, 74, 75, 76, 77, 78)
-VITRUM_GROUP_MULTIPLY(152, 76, 77, 78, 79, 80, 81, 82)
 VITRUM_GROUP_MULTIPLY(160, 80, 81, 82, 83, 84, 85, 86)
-VITRUM_GROUP_MULTIPLY(168, 84, 85, 86, 87, 88, 89, 90)
 VITRUM_GROUP_MULTIPLY(176, 88, 89, 90, 91, 92, 93, 94)
-VITRUM_GROUP_MULTIPLY(184, 92, 93, 94, 95, 96, 97, 98)
 VITRUM_GROUP_MULTIPLY(192, 96, 97, 98, 99, 100, 101, 102)
-VITRUM_GROUP_MULTIPLY(200, 100, 101, 102, 103, 104, 105, 106)
 VITRUM_GROUP_MULTIPLY(208, 104, 105, 106, 107, 108, 109, 110)
-VITRUM_GROUP_MULTIPLY(216, 108, 109, 110, 111, 112, 113, 114)
 VITRUM_GROUP_MULTIPLY(224, 112, 113, 114, 115, 116, 117, 118)
-VITRUM_GROUP_MULTIPLY(232, 116, 117, 118, 119, 120, 121, 122)
 VITRUM_GROUP_MULTIPLY(240, 120, 121, 122, 123, 124, 125, 126)
-VITRUM_GROUP_MULTIPLY(248, 124, 125, 126, 127, 128, 129, 130)
 VITRUM_GROUP_MULTIPLY(256, 128, 129, 130, 131, 132, 133, 134)
 #undef VITRUM_GROUP_MULTIPLY
 #undef VITRUM_MULTIPLY_SHARED

@@ -23,7 +23,8 @@ enum Coordinate {
   block_dim_z,
   grid_dim_x,
   grid_dim_y,
-  grid_dim_z
+  grid_dim_z,
+  cluster_rank
 };
 [[gnu::const]] unsigned coordinate(Coordinate which);
 
@@ -87,6 +88,8 @@ void copy_wait(int groups);
 void mbarrier_init(void* barrier, unsigned count);
 void mbarrier_invalidate(void* barrier);
 void mbarrier_arrive(void* barrier);
+// mapa, then mbarrier.arrive: at the same place in the shared memory of the cluster's block `rank`.
+void mbarrier_arrive_remote(void* barrier, unsigned rank);
 // arrive.expect_tx: the phase also waits for `bytes` bytes of copies.
 void mbarrier_arrive_expect(void* barrier, unsigned bytes);
 // Until the phase of this parity is complete.
@@ -101,10 +104,16 @@ struct Origin {
 };
 // cp.async.bulk.tensor: the map's box at `origin`.
 void tensor_load(void* shared, const void* map, void* barrier, Origin origin);
+// The same to all blocks of the cluster whose bit is set in `blocks`: to the same places there.
+void tensor_load_multicast(void* shared, const void* map, void* barrier, unsigned blocks, Origin origin);
 void tensor_store(const void* map, const void* shared, Origin origin);
 void bulk_commit();
 // cp.async.bulk.wait_group and wait_group.read: all but the last `groups` groups are done.
 void bulk_wait(int groups);
+
+// barrier.cluster.arrive and wait.
+void cluster_arrive();
+void cluster_wait();
 
 bool elect_one();
 // setmaxnreg, .inc or .dec.

@@ -11,6 +11,7 @@
 
 #include "demo.hpp"
 #include "hopper.hpp"
+#include "hopper_cluster.hpp"
 #include "hopper_heads.hpp"
 #include "host.hpp"
 
@@ -169,7 +170,7 @@ int main(int count, char** arguments) {
   bool verbose = std::erase(parts, "--verbose") > 0;
   Prover prover(arguments[1], arguments[2], verbose);
   for (const auto& proofs : {demo_proofs(), barrier_proofs(), access_proofs(), sharing_proofs(), warp_proofs(),
-                             tensor_proofs(), host_proofs(), hopper_proofs(), head_proofs()}) {
+                             tensor_proofs(), host_proofs(), hopper_proofs(), head_proofs(), cluster_proofs()}) {
     for (const Proof& proof : proofs) {
       if (wanted(proof.name, parts)) prover.prove(proof);
     }
