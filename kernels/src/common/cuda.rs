@@ -15,13 +15,16 @@ use super::specs::{per_sample_elements, samples};
 pub(crate) const LIBRARY: Library = &[
     ("attack.cuh", include_str!("cuda/attack.cuh")),
     ("attention.cuh", include_str!("cuda/attention.cuh")),
+    ("bf16.cuh", include_str!("cuda/bf16.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),
+    ("epilogue.cuh", include_str!("gemm_cuda/epilogue.cuh")),
     ("four.cuh", include_str!("cuda/four.cuh")),
     ("lanes.cuh", include_str!("cuda/lanes.cuh")),
     ("math.cuh", include_str!("cuda/math.cuh")),
     ("optimizer.cuh", include_str!("cuda/optimizer.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),
+    ("product.cuh", include_str!("gemm_cuda/product.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
     ("ptx90.cuh", include_str!("ptx90.cuh")),
     ("ratio.cuh", include_str!("cuda/ratio.cuh")),
@@ -29,6 +32,7 @@ pub(crate) const LIBRARY: Library = &[
     ("row_parts.cuh", include_str!("cuda/row_parts.cuh")),
     ("rows.cuh", include_str!("cuda/rows.cuh")),
     ("storage.cuh", include_str!("cuda/storage.cuh")),
+    ("tiles.cuh", include_str!("gemm_cuda/tiles.cuh")),
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.
