@@ -29,6 +29,7 @@ pub(crate) const LIBRARY: Library = &[
     ("philox.cuh", include_str!("cuda/philox.cuh")),
     ("product.cuh", include_str!("gemm_cuda/product.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
+    ("ptx90.cuh", include_str!("ptx90.cuh")),
     ("ratio.cuh", include_str!("cuda/ratio.cuh")),
     ("reduce.cuh", include_str!("cuda/reduce.cuh")),
     ("row_parts.cuh", include_str!("cuda/row_parts.cuh")),
