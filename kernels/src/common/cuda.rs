@@ -15,6 +15,9 @@ use super::specs::{per_sample_elements, samples};
 pub(crate) const LIBRARY: Library = &[
     ("attack.cuh", include_str!("cuda/attack.cuh")),
     ("attention.cuh", include_str!("cuda/attention.cuh")),
+    ("attention_backward.cuh", include_str!("cuda/attention_backward.cuh")),
+    ("attention_forward.cuh", include_str!("cuda/attention_forward.cuh")),
+    ("attention_tensor.cuh", include_str!("cuda/attention_tensor.cuh")),
     ("bf16.cuh", include_str!("cuda/bf16.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),
@@ -27,12 +30,14 @@ pub(crate) const LIBRARY: Library = &[
     ("philox.cuh", include_str!("cuda/philox.cuh")),
     ("product.cuh", include_str!("gemm_cuda/product.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
+    ("ptx90.cuh", include_str!("ptx90.cuh")),
     ("ratio.cuh", include_str!("cuda/ratio.cuh")),
     ("reduce.cuh", include_str!("cuda/reduce.cuh")),
     ("row_parts.cuh", include_str!("cuda/row_parts.cuh")),
     ("rows.cuh", include_str!("cuda/rows.cuh")),
     ("storage.cuh", include_str!("cuda/storage.cuh")),
     ("tensor.cuh", include_str!("gemm_cuda/tensor.cuh")),
+    ("tile.cuh", include_str!("cuda/tile.cuh")),
     ("tiles.cuh", include_str!("gemm_cuda/tiles.cuh")),
 ];
 
