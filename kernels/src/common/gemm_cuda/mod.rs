@@ -3,11 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | a product and its launches |
+//! | `hopper.rs`, `hopper.cu` | the same on sm_90: products of warpgroups (`wgmma`) |
 //! | `tensor.rs`, `tensor.cu` | tensors in bf16: tensor cores (`mma.sync`) |
 //! | `gemm.cu` | tensors in f32, and what tensor cores refuse |
 //! | `sums.rs`, `sums.cu` | sums over rows, and of parts |
 //! | `product.cuh`, `epilogue.cuh`, `tiles.cuh` | what kernels share |
 
+mod hopper;
 mod sums;
 mod tensor;
 
@@ -25,6 +27,9 @@ use sums::add_up;
 
 static TENSOR: Source = source("kernels/src/common/gemm_cuda/tensor.cu", include_str!("tensor.cu"));
 static GEMM: Source = source("kernels/src/common/gemm_cuda/gemm.cu", include_str!("gemm.cu"));
+
+/// The compute capability whose tensor cores take operands of four warps from shared memory.
+const HOPPER: u32 = 90;
 
 /// Steps of k that a part of a divided sum has at least.
 const LONG: usize = 256;
@@ -83,7 +88,7 @@ pub(crate) struct Params {
     sums: Param,
     a_sums: Param,
     batches: [Param; 3],
-    /// m, n, k, chunk; activation, add; image, across, down, side, channels; unused.
+    /// m, n, k, chunk; activation, add; image, across, down, side, channels; batches or parts of k.
     numbers: [u32; 12],
 }
 
@@ -97,8 +102,10 @@ fn word(place: &str, number: usize) -> Result<u32> {
 /// How a product is computed.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// By tensor cores.
+    /// By tensor cores, as sm_80 has them.
     Tensor(tensor::Way),
+    /// By tensor cores, as sm_90 has them.
+    Hopper(hopper::Way),
     /// By the general kernel: side of a tile, and the steps of k that are summed at a time.
     General { side: usize, chunk: usize },
 }
@@ -107,8 +114,14 @@ impl Way {
     fn chunk(self) -> usize {
         match self {
             Self::Tensor(way) => way.chunk,
+            Self::Hopper(way) => way.chunk,
             Self::General { chunk, .. } => chunk,
         }
+    }
+
+    /// Whether sums of A are made beside the product.
+    fn sums_a(self) -> bool {
+        matches!(self, Self::Tensor(_) | Self::Hopper(_))
     }
 }
 
@@ -152,7 +165,14 @@ impl Product {
     fn way(&self, caps: Caps) -> Way {
         let extents = [self.m, self.n, self.k];
         if self.refused(caps).is_none() {
-            return Way::Tensor(tensor::way(self.layout, extents, self.batches, caps));
+            let tensor = tensor::way(self.layout, extents, self.batches, caps);
+            if caps.capability == HOPPER && hopper::refused(self, caps).is_none() {
+                let hopper = hopper::way(self.layout, extents, self.batches, caps);
+                if hopper.cost < tensor.cost {
+                    return Way::Hopper(hopper);
+                }
+            }
+            return Way::Tensor(tensor);
         }
         let chunk = if self.layout == Layout::Tn { chunk(extents, caps) } else { self.k };
         Way::General { side: side(extents, self.batches, caps), chunk }
@@ -177,8 +197,8 @@ impl Product {
         let divided = self.parts_bytes(way);
         match (self.a_sums, way) {
             (None, _) => divided,
-            (Some(_), Way::Tensor(_)) => divided + self.parts(way) * self.m * size_of::<f32>(),
-            (Some(_), Way::General { .. }) => divided.max(ColumnSums::scratch(self.k, self.m)),
+            (Some(_), way) if way.sums_a() => divided + self.parts(way) * self.m * size_of::<f32>(),
+            (Some(_), _) => divided.max(ColumnSums::scratch(self.k, self.m)),
         }
     }
 
@@ -196,6 +216,7 @@ impl Product {
         let times = if parts > 1 { parts } else { self.batches };
         let params = self.params(way)?;
         match way {
+            Way::Hopper(_) => hopper::launch(exec, self, &params, times)?,
             Way::Tensor(tensor::Way { tile, .. }) => {
                 let kernel = Kernel::new(&TENSOR, tile.entry(self.layout), self.storage);
                 exec.launch_with(kernel, self.tensor_grid(tile).times(times), &params)?;
@@ -211,8 +232,8 @@ impl Product {
         }
         match (self.a_sums, way) {
             (None, _) => Ok(()),
-            (Some(total), Way::Tensor(_)) => add_up(exec, self.storage, [parts, self.m], params.a_sums, total),
-            (Some(total), Way::General { .. }) => self.column_sums(exec, total),
+            (Some(total), way) if way.sums_a() => add_up(exec, self.storage, [parts, self.m], params.a_sums, total),
+            (Some(total), _) => self.column_sums(exec, total),
         }
     }
 
@@ -259,8 +280,9 @@ impl Product {
             None => [0; 4],
             Some(Image { grid: (down, across), side, channels, .. }) => [across, down, side, channels],
         };
-        let divided = self.parts(way) > 1;
-        let sum_a = self.a_sums.is_some() && matches!(way, Way::Tensor(_));
+        let parts = self.parts(way);
+        let divided = parts > 1;
+        let sum_a = self.a_sums.is_some() && way.sums_a();
         Ok(Params {
             a: self.a,
             b: self.b,
@@ -284,7 +306,7 @@ impl Product {
                 word("patches", down)?,
                 word("patch", side)?,
                 word("channels", channels)?,
-                0,
+                word("batches", if divided { parts } else { self.batches })?,
             ],
         })
     }

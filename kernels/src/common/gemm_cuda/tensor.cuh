@@ -34,13 +34,6 @@ __device__ __forceinline__ void multiply_step(Sums<rows, columns>& sums, const r
   }
 }
 
-// The tile of a block: eight rows of tiles at a time, column by column.
-__device__ __forceinline__ uint2 tile_of(unsigned block, unsigned rows, unsigned columns) {
-  unsigned group = block / (8 * columns), first = 8 * group, rest = block % (8 * columns);
-  unsigned height = min(rows - first, 8u);
-  return make_uint2(first + rest % height, rest / height);
-}
-
 // across: A is [k, m] in memory, else [m, k]. along: B is [n, k], else [k, n]. `b_tiles.fill` gives B's tiles.
 template <bool across, bool along, int tile_m, int tile_n, int warps_m, int warps_n, typename B>
 __device__ __forceinline__ void product(const Product& p, const B& b_tiles) {

@@ -60,6 +60,8 @@ impl Tile {
 pub(super) struct Way {
     pub tile: Tile,
     pub chunk: usize,
+    /// Time, in products of two elements that a multiprocessor makes by the best tile, times 100.
+    pub cost: usize,
 }
 
 /// Why tensor cores can't take a product; `None` where they do.
@@ -102,10 +104,10 @@ pub(super) fn way(layout: Layout, [m, n, k]: [usize; 3], batches: usize, caps: C
         // Blocks share a multiprocessor only where there are more of them than multiprocessors.
         let sharing = tile.blocks.min(blocks.div_ceil(processors));
         let cost = (blocks.div_ceil(slots) * sharing * tile.m * tile.n).saturating_mul((chunk + ENDS) * tile.price);
-        (cost, Way { tile, chunk: if parts == 1 { k } else { chunk } })
+        Way { tile, chunk: if parts == 1 { k } else { chunk }, cost }
     };
     let [first, rest @ ..] = TILES.map(estimate);
-    rest.into_iter().fold(first, |best, other| if other.0 < best.0 { other } else { best }).1
+    rest.into_iter().fold(first, |best, other| if other.cost < best.cost { other } else { best })
 }
 
 #[cfg(test)]
