@@ -53,14 +53,15 @@ struct Softened {
   unsigned at[blocks][4];
 };
 
-// Scores to weights 2^(s scale - top), rounded; the sum of the lane's before rounding.
+// Scores to weights 2^((s - top) scale), rounded; the sum of the lane's before rounding. The difference first: of large scores, a
+// fused s scale - top scale would be a rounding error and no 0.
 template <int blocks>
 __device__ __forceinline__ float soften(Softened<blocks>& weights, const Scores<blocks>& s, int half, float scale, float top) {
   float sum = 0.0f;
 #pragma unroll
   for (int e = 0; e < 2 * blocks; e++) {
     const float* x = &s.at[e / 2][e % 2][2 * half];
-    float first = exp2_approx(fmaf(x[0], scale, -top)), second = exp2_approx(fmaf(x[1], scale, -top));
+    float first = exp2_approx((x[0] - top) * scale), second = exp2_approx((x[1] - top) * scale);
     weights.at[e / 2][e % 2 * 2 + half] = bf16_pair(first, second);
     sum += first;
     sum += second;
@@ -82,7 +83,7 @@ __device__ __forceinline__ void finish(const Attention& p, const Place& place, u
   for (int half = 0; half < 2; half++) {
     unsigned r = row + lane_row() + 8 * half;
     if (p.lse && lane_column() == 0 && r < p.tokens)
-      p.lse[place.task * p.tokens + r] = fmaf(top[half], p.scale, logf(sum[half]));
+      p.lse[place.task * p.tokens + r] = __fmul_rn(top[half], p.scale) + logf(sum[half]);
   }
 }
 
@@ -118,7 +119,7 @@ __device__ __forceinline__ void attend(const Attention& p, real* shared) {
       for (int half = 0; half < 2; half++) {
         // Finite, so that a row of scores of -inf sums up to 0 and becomes NaN, as in the reference.
         top[half] = top_of(s, half, lowest);
-        sum[half] = quad_sum(soften(weights, s, half, scale, top[half] * scale));
+        sum[half] = quad_sum(soften(weights, s, half, scale, top[half]));
       }
     }
     if (late) {
@@ -196,7 +197,7 @@ extern "C" __global__ void __launch_bounds__(threads, some) forward_long(const A
       for (int half = 0; half < 2; half++) {
         float next = top_of(s, half, top[half]), shrink = exp2_approx((top[half] - next) * scale);
         top[half] = next;
-        sum[half] = fmaf(sum[half], shrink, soften(weights, s, half, scale, next * scale));
+        sum[half] = fmaf(sum[half], shrink, soften(weights, s, half, scale, next));
 #pragma unroll
         for (int e = 0; e < 4 * steps; e++) out[e / 4][e / 2 % 2][2 * half + e % 2] *= shrink;
       }
