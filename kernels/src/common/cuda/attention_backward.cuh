@@ -97,14 +97,20 @@ struct Head {
 
   __device__ __forceinline__ Tile<chunk> ds_of(unsigned query) const { return {ds + query / chunk % 2 * (rows * chunk)}; }
 
-  // Everything to shared memory.
+  // Everything to shared memory; all but the first queries are still on their way.
   __device__ __forceinline__ void load(const Attention& p, const Place& place) const {
     Rows keys = packed_rows(p, place, keys_part), values = packed_rows(p, place, values_part);
     Rows queries = packed_rows(p, place, queries_part), dy = plain_rows(p, place, p.d_out), y = plain_rows(p, place, p.out);
     copy_rows(k, keys.first, keys.stride, rows, p.tokens);
     copy_rows(v, values.first, values.stride, rows, p.tokens);
-    copy_rows(q, queries.first, queries.stride, rows, p.tokens);
-    copy_rows(gradients, dy.first, dy.stride, rows, p.tokens);
+    unsigned there = min(p.tokens, chunk), more = p.tokens - there;
+    copy_rows(q, queries.first, queries.stride, chunk, there);
+    copy_rows(gradients, dy.first, dy.stride, chunk, there);
+    copy_async_commit();
+    Features later = {q.first + chunk * width}, later_gradients = {gradients.first + chunk * width};
+    copy_rows(later, queries.first + there * queries.stride, queries.stride, rows - chunk, more);
+    copy_rows(later_gradients, dy.first + there * dy.stride, dy.stride, rows - chunk, more);
+    copy_async_commit();
     for (unsigned row = 16 * warp_index(); row < rows; row += 16 * warps) {
       Operand one, other;
       float sum[2];
@@ -118,7 +124,7 @@ struct Head {
         mean[r] = sum[half];
       }
     }
-    copy_async_wait_all();
+    copy_async_wait<1>();
     __syncthreads();
   }
 
@@ -156,6 +162,10 @@ struct Head {
     clear(sums.dk);
     clear(sums.dv);
     for (unsigned query = 0; query < p.tokens; query += chunk) {
+      if (query == chunk) {
+        copy_async_wait<0>();
+        __syncthreads();
+      }
       Tile<chunk> to = ds_of(query);
 #pragma unroll 1
       for (unsigned part = 0; part < chunk / 16 && query + 16 * part < p.tokens; part++) {
@@ -168,6 +178,7 @@ struct Head {
       __syncthreads();
       put_queries(p, place, query);
     }
+    copy_async_wait_all();
     put(p, place, key, sums);
   }
 };
