@@ -26,6 +26,9 @@ pub fn cases() -> OpCases {
             case(70, 1000, 24, true, None),
             // Gradients of weights that are sums of several parts.
             case(1100, 24, 16, true, gelu),
+            // Several large tiles, one block after another: what sm_90 divides among blocks that stay.
+            case(300, 400, 136, true, gelu),
+            case(1100, 200, 72, true, None),
         ],
         random: |draw: &mut Draw| {
             let (m, n, k) = (draw.range(1, 40), draw.range(1, 40), draw.range(1, 40));

@@ -30,7 +30,7 @@ __device__ void produce(unsigned char* ring, Mbarrier* full, Mbarrier* empty, co
     tensor_load(tile, a, full + slot, side * i, side * (int)blockIdx.x);
     unsigned short blocks = mistake == one_block_only ? 1 << rank : mistake == absent_block ? 7 : 3;
     unsigned char* half = tile + tile_bytes + rank * tile_bytes / 2;
-    tensor_load_multicast(half, b, full + slot, blocks, side * i, side / ranks * rank);  // CAUGHT: absent_block
+    tensor_load_multicast(half, b, full + slot, blocks, side * i, side / ranks * rank, 0);  // CAUGHT: absent_block
   }
 }
 

@@ -12,7 +12,8 @@ inline Proof in_cluster(const char* mistake, const char* words, bool names_line 
             }
             DevicePointer da = session.put(a), db = session.put(b), dc = session.fresh(m * n * 4);
             TensorMap map_a = map_of(session, da, MapShape{bf16_elements, m, k, 2 * k, 64, 64}),
-                      map_b = map_of(session, db, MapShape{bf16_elements, n, k, 2 * k, 32, 64});
+                      map_b = map_of(session, db,
+                                     TensorShape{bf16_elements, 3, {k, n, 1}, {2 * k, 2 * k * n}, {64, 32, 1}});
             int steps = static_cast<int>((k + 63) / 64);
             session.launch(std::string("cluster_") + (broken ? mistake : "none"), {m / 64}, {256}, 32 << 10, map_a,
                            map_b, dc, steps);

@@ -3,11 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | a product and its launches |
+//! | `hopper.rs`, `hopper.cu` | the same on sm_90: products of warpgroups (`wgmma`) |
 //! | `tensor.rs`, `tensor.cu` | tensors in bf16: tensor cores (`mma.sync`) |
 //! | `gemm.cu` | tensors in f32, and what tensor cores refuse |
 //! | `sums.rs`, `sums.cu` | sums over rows, and of parts |
 //! | `product.cuh`, `epilogue.cuh`, `tiles.cuh` | what kernels share |
 
+mod hopper;
 mod sums;
 mod tensor;
 
@@ -23,7 +25,11 @@ use crate::common::product::{activation_number, image_number};
 pub(crate) use sums::ColumnSums;
 use sums::add_up;
 
+static TENSOR: Source = source("kernels/src/common/gemm_cuda/tensor.cu", include_str!("tensor.cu"));
 static GEMM: Source = source("kernels/src/common/gemm_cuda/gemm.cu", include_str!("gemm.cu"));
+
+/// The compute capability whose tensor cores take operands of four warps from shared memory.
+const HOPPER: u32 = 90;
 
 /// Steps of k that a part of a divided sum has at least.
 const LONG: usize = 256;
@@ -68,10 +74,10 @@ pub(crate) struct Product {
     pub scratch: Param,
 }
 
-/// As `Product` in gemm.cu.
+/// As `Product` in product.cuh.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
+pub(crate) struct Params {
     a: Param,
     b: Param,
     bias: Param,
@@ -82,7 +88,7 @@ struct Params {
     sums: Param,
     a_sums: Param,
     batches: [Param; 3],
-    /// m, n, k, chunk; activation, add; image, across, down, side, channels; unused.
+    /// m, n, k, chunk; activation, add; image, across, down, side, channels; batches or parts of k.
     numbers: [u32; 12],
 }
 
@@ -96,8 +102,10 @@ fn word(place: &str, number: usize) -> Result<u32> {
 /// How a product is computed.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// By tensor cores.
+    /// By tensor cores, as sm_80 has them.
     Tensor(tensor::Way),
+    /// By tensor cores, as sm_90 has them.
+    Hopper(hopper::Way),
     /// By the general kernel: side of a tile, and the steps of k that are summed at a time.
     General { side: usize, chunk: usize },
 }
@@ -106,8 +114,14 @@ impl Way {
     fn chunk(self) -> usize {
         match self {
             Self::Tensor(way) => way.chunk,
+            Self::Hopper(way) => way.chunk,
             Self::General { chunk, .. } => chunk,
         }
+    }
+
+    /// Whether sums of A are made beside the product.
+    fn sums_a(self) -> bool {
+        matches!(self, Self::Tensor(_) | Self::Hopper(_))
     }
 }
 
@@ -151,7 +165,14 @@ impl Product {
     fn way(&self, caps: Caps) -> Way {
         let extents = [self.m, self.n, self.k];
         if self.refused(caps).is_none() {
-            return Way::Tensor(tensor::way(self.layout, extents, self.batches, caps));
+            let tensor = tensor::way(self.layout, extents, self.batches, caps);
+            if caps.capability == HOPPER && hopper::refused(self, caps).is_none() {
+                let hopper = hopper::way(self.layout, extents, self.batches, caps);
+                if hopper.cost < tensor.cost {
+                    return Way::Hopper(hopper);
+                }
+            }
+            return Way::Tensor(tensor);
         }
         let chunk = if self.layout == Layout::Tn { chunk(extents, caps) } else { self.k };
         Way::General { side: side(extents, self.batches, caps), chunk }
@@ -176,8 +197,8 @@ impl Product {
         let divided = self.parts_bytes(way);
         match (self.a_sums, way) {
             (None, _) => divided,
-            (Some(_), Way::Tensor(_)) => divided + self.parts(way) * self.m * size_of::<f32>(),
-            (Some(_), Way::General { .. }) => divided.max(ColumnSums::scratch(self.k, self.m)),
+            (Some(_), way) if way.sums_a() => divided + self.parts(way) * self.m * size_of::<f32>(),
+            (Some(_), _) => divided.max(ColumnSums::scratch(self.k, self.m)),
         }
     }
 
@@ -195,10 +216,10 @@ impl Product {
         let times = if parts > 1 { parts } else { self.batches };
         let params = self.params(way)?;
         match way {
+            Way::Hopper(_) => hopper::launch(exec, self, &params, times)?,
             Way::Tensor(tensor::Way { tile, .. }) => {
-                let tiles = self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n);
-                let grid = Grid::new(tiles, tile.threads).times(times).shared(tile.shared());
-                exec.launch_with(tile.kernel(self.layout), grid, &params)?;
+                let kernel = Kernel::new(&TENSOR, tile.entry(self.layout), self.storage);
+                exec.launch_with(kernel, self.tensor_grid(tile).times(times), &params)?;
             }
             Way::General { side, .. } => {
                 let tiles = self.m.div_ceil(side) * self.n.div_ceil(side);
@@ -211,9 +232,34 @@ impl Product {
         }
         match (self.a_sums, way) {
             (None, _) => Ok(()),
-            (Some(total), Way::Tensor(_)) => add_up(exec, self.storage, [parts, self.m], params.a_sums, total),
-            (Some(total), Way::General { .. }) => self.column_sums(exec, total),
+            (Some(total), way) if way.sums_a() => add_up(exec, self.storage, [parts, self.m], params.a_sums, total),
+            (Some(total), _) => self.column_sums(exec, total),
         }
+    }
+
+    fn tensor_grid(&self, tile: tensor::Tile) -> Grid {
+        let tiles = self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n);
+        Grid::new(tiles, tile.threads).shared(tile.shared())
+    }
+
+    /// Launches kernels of another source that are named as those for tensor cores and take more than [`Params`]. k is not
+    /// divided, and [`Product::refused`] must have nothing to say.
+    ///
+    /// # Errors
+    /// As [`Product::launch`].
+    pub fn launch_as<P: Pod>(
+        &self,
+        exec: &mut CudaExec,
+        source: &'static Source,
+        whole: impl FnOnce(Params) -> P,
+    ) -> Result<()> {
+        let way = tensor::Way {
+            chunk: self.k,
+            ..tensor::way(self.layout, [self.m, self.n, self.k], self.batches, exec.caps())
+        };
+        let params = whole(self.params(Way::Tensor(way))?);
+        let kernel = Kernel::new(source, way.tile.entry(self.layout), self.storage);
+        exec.launch_with(kernel, self.tensor_grid(way.tile).times(self.batches), &params)
     }
 
     /// Sums of A along k by a launch of their own.
@@ -234,8 +280,9 @@ impl Product {
             None => [0; 4],
             Some(Image { grid: (down, across), side, channels, .. }) => [across, down, side, channels],
         };
-        let divided = self.parts(way) > 1;
-        let sum_a = self.a_sums.is_some() && matches!(way, Way::Tensor(_));
+        let parts = self.parts(way);
+        let divided = parts > 1;
+        let sum_a = self.a_sums.is_some() && way.sums_a();
         Ok(Params {
             a: self.a,
             b: self.b,
@@ -259,7 +306,7 @@ impl Product {
                 word("patches", down)?,
                 word("patch", side)?,
                 word("channels", channels)?,
-                0,
+                word("batches", if divided { parts } else { self.batches })?,
             ],
         })
     }

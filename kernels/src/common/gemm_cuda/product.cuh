@@ -16,7 +16,7 @@ struct Product {
   unsigned activation, add;
   unsigned image;  // 0, or which of A, B, C lies in an image: 1, 2, 3
   unsigned across, down, side, channels;  // patches, pixels of one, and planes of the image
-  unsigned unused;
+  unsigned count;  // batches, or parts of k
 };
 
 // Where the patches' matrix [image and patch, channel and y and x] has an element.
@@ -31,4 +31,11 @@ __device__ __forceinline__ size_t in_image(const Product& p, size_t row, unsigne
 
 __device__ __forceinline__ size_t at(const Product& p, unsigned operand, size_t row, unsigned column, size_t width) {
   return p.image == operand ? in_image(p, row, column) : row * width + column;
+}
+
+// A tile's row and column among `rows` x `columns` tiles: eight rows of tiles at a time, column by column.
+__device__ __forceinline__ uint2 tile_of(unsigned block, unsigned rows, unsigned columns) {
+  unsigned group = block / (8 * columns), first = 8 * group, rest = block % (8 * columns);
+  unsigned height = min(rows - first, 8u);
+  return make_uint2(first + rest % height, rest / height);
 }
