@@ -23,6 +23,8 @@ pub fn cases() -> OpCases {
             case([2, 65, 48], identity(48, Entries::Sign, Sharing::Batch)),
             case([2, 7, 131], identity(131, Entries::Normal, Sharing::Batch)),
             case([2, 7, 131], identity(131, Entries::Normal, Sharing::PerImage)),
+            // Whole vectors of 8 and more than one large tile of rows: tensor cores multiply a batch of matrices.
+            case([5, 130, 72], zero(40, Sharing::PerImage)),
         ],
         random: |draw: &mut Draw| {
             let k = draw.range(1, 40);
