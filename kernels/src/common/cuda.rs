@@ -33,6 +33,7 @@ pub(crate) const LIBRARY: Library = &[
     ("rows.cuh", include_str!("cuda/rows.cuh")),
     ("storage.cuh", include_str!("cuda/storage.cuh")),
     ("tiles.cuh", include_str!("gemm_cuda/tiles.cuh")),
+    ("wgmma.cuh", include_str!("wgmma.cuh")),
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.
