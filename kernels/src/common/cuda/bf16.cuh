@@ -29,10 +29,12 @@ __device__ __forceinline__ void store8(real* p, size_t i, const Eight& x) {
                                 bf16_pair(x.v[6], x.v[7]));
 }
 
-// Where a tile of shared memory has 8 elements, 16 bytes, of a row of `width`: swizzled, so that the eight rows of a matrix
-// that ldmatrix reads lie in different banks. Rows of 32 lie in pairs on 128 bytes.
+// Where a tile of shared memory has 8 elements, 16 bytes, of a row of `width`, a multiple of 16: swizzled, so that the eight rows
+// of a matrix that ldmatrix reads lie in different banks, without padding.
 template <int width>
 __device__ __forceinline__ unsigned swizzled(unsigned row, unsigned eighth) {
-  static_assert(width == 32 || width % 64 == 0, "rows are half of 128 bytes or multiples of them");
-  return row * width + 8 * (eighth ^ (width == 32 ? row / 2 % 4 : row % 8));
+  static_assert(width % 16 == 0, "rows hold matrices of 16 columns");
+  // Eighths change places within groups, whose size divides rows into equal parts and 128 bytes as well.
+  constexpr int group = width % 64 == 0 ? 8 : width % 32 == 0 ? 4 : 2;
+  return row * width + 8 * (eighth ^ row / (8 / group) % group);
 }

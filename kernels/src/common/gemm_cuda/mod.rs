@@ -25,6 +25,7 @@ use crate::common::product::{activation_number, image_number};
 pub(crate) use sums::ColumnSums;
 use sums::add_up;
 
+static TENSOR: Source = source("kernels/src/common/gemm_cuda/tensor.cu", include_str!("tensor.cu"));
 static GEMM: Source = source("kernels/src/common/gemm_cuda/gemm.cu", include_str!("gemm.cu"));
 
 /// The compute capability whose tensor cores take operands of four warps from shared memory.
@@ -73,10 +74,10 @@ pub(crate) struct Product {
     pub scratch: Param,
 }
 
-/// As `Product` in gemm.cu.
+/// As `Product` in product.cuh.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
+pub(crate) struct Params {
     a: Param,
     b: Param,
     bias: Param,
@@ -217,9 +218,8 @@ impl Product {
         match way {
             Way::Hopper(_) => hopper::launch(exec, self, &params, times)?,
             Way::Tensor(tensor::Way { tile, .. }) => {
-                let tiles = self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n);
-                let grid = Grid::new(tiles, tile.threads).times(times).shared(tile.shared());
-                exec.launch_with(tile.kernel(self.layout), grid, &params)?;
+                let kernel = Kernel::new(&TENSOR, tile.entry(self.layout), self.storage);
+                exec.launch_with(kernel, self.tensor_grid(tile).times(times), &params)?;
             }
             Way::General { side, .. } => {
                 let tiles = self.m.div_ceil(side) * self.n.div_ceil(side);
@@ -235,6 +235,31 @@ impl Product {
             (Some(total), way) if way.sums_a() => add_up(exec, self.storage, [parts, self.m], params.a_sums, total),
             (Some(total), _) => self.column_sums(exec, total),
         }
+    }
+
+    fn tensor_grid(&self, tile: tensor::Tile) -> Grid {
+        let tiles = self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n);
+        Grid::new(tiles, tile.threads).shared(tile.shared())
+    }
+
+    /// Launches kernels of another source that are named as those for tensor cores and take more than [`Params`]. k is not
+    /// divided, and [`Product::refused`] must have nothing to say.
+    ///
+    /// # Errors
+    /// As [`Product::launch`].
+    pub fn launch_as<P: Pod>(
+        &self,
+        exec: &mut CudaExec,
+        source: &'static Source,
+        whole: impl FnOnce(Params) -> P,
+    ) -> Result<()> {
+        let way = tensor::Way {
+            chunk: self.k,
+            ..tensor::way(self.layout, [self.m, self.n, self.k], self.batches, exec.caps())
+        };
+        let params = whole(self.params(Way::Tensor(way))?);
+        let kernel = Kernel::new(source, way.tile.entry(self.layout), self.storage);
+        exec.launch_with(kernel, self.tensor_grid(way.tile).times(self.batches), &params)
     }
 
     /// Sums of A along k by a launch of their own.

@@ -1,13 +1,8 @@
 //! Products by tensor cores: which of them, which tile, and how k is divided.
 
-use engine::DType;
-use engine::device::cuda::{Caps, Kernel};
-use engine::device::source::Source;
+use engine::device::cuda::Caps;
 
 use super::{Layout, Operand, Product};
-use crate::common::cuda::source;
-
-static TENSOR: Source = source("kernels/src/common/gemm_cuda/tensor.cu", include_str!("tensor.cu"));
 
 /// Elements of 16 bytes: what a thread copies at once.
 const VECTOR: usize = 8;
@@ -44,15 +39,14 @@ const TILES: [Tile; 3] = [
 ];
 
 impl Tile {
-    /// Its kernel.
-    pub fn kernel(&self, layout: Layout) -> Kernel {
+    /// Name of its kernel.
+    pub fn entry(&self, layout: Layout) -> &'static str {
         let [nt, nn, tn] = self.entries;
-        let entry = match layout {
+        match layout {
             Layout::Nt => nt,
             Layout::Nn => nn,
             Layout::Tn => tn,
-        };
-        Kernel::new(&TENSOR, entry, DType::Bf16)
+        }
     }
 
     /// Bytes of shared memory of a block.
@@ -106,8 +100,10 @@ pub(super) fn way(layout: Layout, [m, n, k]: [usize; 3], batches: usize, caps: C
         let tiles = (m.div_ceil(tile.m) * n.div_ceil(tile.n) * batches).max(1);
         let parts = if layout == Layout::Tn { (slots / tiles).min(k / LONG).max(1) } else { 1 };
         let chunk = k.div_ceil(parts).next_multiple_of(DEPTH);
-        let waves = (tiles * k.div_ceil(chunk.max(1))).div_ceil(slots);
-        let cost = (waves * tile.blocks * tile.m * tile.n).saturating_mul((chunk + ENDS) * tile.price);
+        let blocks = tiles * k.div_ceil(chunk.max(1));
+        // Blocks share a multiprocessor only where there are more of them than multiprocessors.
+        let sharing = tile.blocks.min(blocks.div_ceil(processors));
+        let cost = (blocks.div_ceil(slots) * sharing * tile.m * tile.n).saturating_mul((chunk + ENDS) * tile.price);
         Way { tile, chunk: if parts == 1 { k } else { chunk }, cost }
     };
     let [first, rest @ ..] = TILES.map(estimate);
