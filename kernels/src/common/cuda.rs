@@ -43,6 +43,7 @@ pub(crate) const LIBRARY: Library = &[
     ("tensor.cuh", include_str!("gemm_cuda/tensor.cuh")),
     ("tile.cuh", include_str!("cuda/tile.cuh")),
     ("tiles.cuh", include_str!("gemm_cuda/tiles.cuh")),
+    ("wgmma.cuh", include_str!("wgmma.cuh")),
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.
