@@ -9,6 +9,7 @@
 pub mod cases;
 mod cpu;
 mod cuda;
+mod hopper;
 mod launch;
 mod reference;
 mod tensor;
