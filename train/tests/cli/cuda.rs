@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::common::json;
 
 /// The JSON that `vitrum ARGS` prints on the emulator, or `None`, loudly, where that can't be built.
-fn on_emulator(args: &[&str]) -> Option<serde_json::Value> {
+pub fn on_emulator(args: &[&str]) -> Option<serde_json::Value> {
     if Command::new("g++").arg("--version").output().is_err() {
         vitrum_tests::skipped("vitrum on the CUDA emulator: there is no g++; tests/run installs it");
         return None;

@@ -4,6 +4,7 @@ mod ops;
 mod product;
 mod samples;
 mod steps;
+mod suite;
 
 use std::time::Duration;
 
@@ -29,29 +30,42 @@ pub struct Args {
     #[arg(long)]
     ops: bool,
     /// Whole steps only
-    #[arg(long, conflicts_with = "ops")]
+    #[arg(long, group = "served", conflicts_with = "ops")]
     steps: bool,
-    /// Seconds to spend on each measurement; at least five repetitions are made
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.3)]
-    time: f64,
+    /// Seconds to spend on each measurement; at least five repetitions are made [default: 0.3, of the suite 0.1]
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<f64>,
     /// Print where the time of each training step goes, op by op
     #[arg(long)]
     profile: bool,
-    /// Answer names of steps from standard input, one a line, each with one JSON line of one repetition (bench/peers)
-    #[arg(long, requires = "steps", conflicts_with_all = ["filter", "profile"])]
+    /// Answer names from standard input, one a line, each with one JSON line: of one repetition of a step, or of a measurement of
+    /// the suite (bench/peers)
+    #[arg(long, requires = "served", conflicts_with_all = ["filter", "profile"])]
     once: bool,
+    #[command(flatten)]
+    suite: suite::SuiteArgs,
 }
 
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let time = Duration::try_from_secs_f64(self.time)
-            .map_err(|error| Error::new("--time", error.to_string()).with("given", self.time))?;
+        let screen = common.screen();
+        let filter = self.filter.as_deref();
+        if self.suite.list {
+            return self.suite.print_list(&screen, filter, if common.bf16 { "bf16" } else { "f32" });
+        }
+        let seconds = self.time.unwrap_or(if self.suite.suite { 0.1 } else { 0.3 });
+        let time = Duration::try_from_secs_f64(seconds)
+            .map_err(|error| Error::new("--time", error.to_string()).with("given", seconds))?;
         let device = common.device()?;
+        match (self.suite.suite, self.once) {
+            (true, true) => return self.suite.serve(&device, time),
+            (true, false) => return self.suite.run(&device, &screen, filter, time),
+            (false, _) => {}
+        }
         let mut runner = steps::Runner::new(device.clone());
         if self.once {
             return runner.serve();
         }
-        let screen = common.screen();
         screen.line(device.description())?;
         let wanted = |name: &&str| self.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
         let names: Vec<&str> = if self.ops { Vec::new() } else { steps::NAMES.into_iter().filter(wanted).collect() };
