@@ -14,13 +14,14 @@ const MOST_LINES: usize = 500;
 
 /// Files that may hold unsafe code: memory of the device, kernels compiled without bounds checks, disjoint parts for
 /// threads, SIMD leaves, and tests that count allocations or break a promise on purpose.
-const UNSAFE_FILES: [&str; 19] = [
+const UNSAFE_FILES: [&str; 20] = [
     "engine/src/device/cpu.rs",
     "engine/src/device/cuda/library.rs",
     "engine/src/device/cuda/memory.rs",
     "engine/src/device/cuda/mod.rs",
     "engine/src/device/cuda/nvrtc.rs",
     "engine/src/device/cuda/recording.rs",
+    "engine/src/device/cuda/tensor_map.rs",
     "engine/src/device/webgpu/kernel.rs",
     "kernels/src/attention/cpu.rs",
     "kernels/src/common/gemm/drive.rs",
@@ -266,6 +267,7 @@ fn every_cuda_kernel_compiles_without_spills_and_takes_what_it_took() {
     let found = nvrtc::table(&kernels, &files("kernels/src/common", ".cuh")).unwrap();
     let path = root().join(RESOURCES);
     let head = "# Registers/bytes of shared memory of every CUDA kernel, by NVRTC 13.0: f32 on sm_80, sm_90a, sm_100, then bf16 (where it takes that).\n\
+                # What includes ptx90.cuh is for bf16 on sm_90a alone.\n\
                 # After a change that is meant: VITRUM_UPDATE_SNAPSHOTS=1 tests/run -p vitrum-tests --test sources\n";
     if std::env::var_os("VITRUM_UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, format!("{head}{}\n", found.join("\n"))).unwrap();

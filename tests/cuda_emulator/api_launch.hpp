@@ -40,6 +40,15 @@ inline Status check_launch(const Kernel& kernel, const Index& grid, const Index&
     return refuse(invalid_value, format("launch of %s: a grid of (%u,%u,%u), the most is (2147483647,65535,65535)",
                                         name, grid.x, grid.y, grid.z));
   }
+  const Index& cluster = kernel.cluster;
+  if (grid.x % cluster.x || grid.y % cluster.y || grid.z % cluster.z) {
+    return refuse(invalid_value, format("launch of %s: a grid of (%u,%u,%u), no multiple of its cluster (%u,%u,%u)",
+                                        name, grid.x, grid.y, grid.z, cluster.x, cluster.y, cluster.z));
+  }
+  size_t blocks = size_t{cluster.x} * cluster.y * cluster.z;
+  if (blocks > 1 && (blocks > most_ctas || blocks * ((threads + 127) / 128 * 128) > most_threads)) {
+    return refuse(not_supported, format("launch of %s: the emulator has clusters of up to 1024 threads", name));
+  }
   if (threads > static_cast<size_t>(kernel.most_threads)) {
     return refuse(invalid_value, format("launch of %s: %zu threads, its __launch_bounds__ say %d", name, threads,
                                         kernel.most_threads));

@@ -32,8 +32,8 @@ inline std::string problem_of(const TensorShape& shape) {
     if (i == 0) continue;
     uint64_t stride = shape.strides[i - 1];
     if (stride % 16 || stride >= uint64_t{1} << 40) return format("stride %d is no multiple of 16 below 2^40", i);
-    uint64_t least = i == 1 ? shape.dims[0] * element : shape.strides[i - 2];
-    if (stride < least) return format("stride %d is %lu bytes, less than the dimension before it", i, stride);
+    // Dimensions behind the contiguous one may lie in any order.
+    if (i == 1 && stride < shape.dims[0] * element) return format("stride 1 is %lu bytes, less than a row", stride);
   }
   if (shape.interleave < 0 || shape.interleave > 2) return "interleave is not 0 to 2";
   if (shape.swizzle < 0 || shape.swizzle > 3) return "swizzle is not 0 to 3";
@@ -51,7 +51,7 @@ inline std::string problem_of(const TensorShape& shape) {
 inline bool is_modelled(const TensorShape& shape) {
   bool is_dense = true;
   for (int i = 0; i < shape.rank; i++) is_dense = is_dense && shape.steps[i] == 1;
-  return shape.rank == 2 && is_dense && !shape.interleave && !shape.fill;
+  return shape.rank >= 2 && is_dense && !shape.interleave && !shape.fill;
 }
 
 }  // namespace emulator
@@ -67,7 +67,8 @@ EMULATOR_API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* ba
   if (promotion < 0 || promotion > 3) problem = "the promotion to L2 is not 0 to 3";
   if (!problem.empty()) return refuse(invalid_value, "cuTensorMapEncodeTiled: " + problem);
   if (!is_modelled(shape)) {
-    return refuse(not_supported, "cuTensorMapEncodeTiled: the emulator has rank 2, without interleave, steps and NaN");
+    return refuse(not_supported,
+                  "cuTensorMapEncodeTiled: the emulator has ranks 2 to 5, without interleave, steps and NaN");
   }
   TensorMap made{};
   made.magic = map_magic;

@@ -31,7 +31,7 @@ inline void release(Barrier& barrier) {
     warp.at_barrier &= ~barrier.waiting[w];
     wake(warp, barrier.waiting[w]);
   }
-  block.last_tally = barrier.tally;
+  own_cta().last_tally = barrier.tally;
   barrier = Barrier{};
 }
 
@@ -40,7 +40,7 @@ inline void check_barrier(const Barrier& barrier, const Thread& self, const char
   if (id < 0 || id >= most_barriers) {
     fail(launch_failed, format("%s: barrier %d does not exist, they are 0 to 15", name, id), {{name, code}});
   }
-  if (threads % lanes_per_warp || threads < 0 || threads > static_cast<int>(block.warp_count) * lanes_per_warp) {
+  if (threads % lanes_per_warp || threads < 0 || threads > static_cast<int>(own_cta().warp_count) * lanes_per_warp) {
     fail(launch_failed, format("%s: %d threads, not a multiple of 32 within the block", name, threads), {{name, code}});
   }
   if (!barrier.arrived) return;
@@ -59,7 +59,9 @@ inline void check_barrier(const Barrier& barrier, const Thread& self, const char
   }
 }
 
-inline int needed(const Barrier& barrier) { return barrier.expected ? barrier.expected : static_cast<int>(block.live); }
+inline int needed(const Barrier& barrier) {
+  return barrier.expected ? barrier.expected : static_cast<int>(own_cta().live);
+}
 
 inline void arrive(Barrier& barrier, const char* name, int threads, uintptr_t code) {
   barrier.arrived++;
@@ -70,7 +72,7 @@ inline void arrive(Barrier& barrier, const char* name, int threads, uintptr_t co
 
 inline void sync(const char* name, int id, int threads, uintptr_t code) {
   Thread& self = *current;
-  Barrier& barrier = block.barriers[id & (most_barriers - 1)];
+  Barrier& barrier = own_cta().barriers[id & (most_barriers - 1)];
   check_barrier(barrier, self, name, id, threads, code);
   arrive(barrier, name, threads, code);
   unsigned bit = 1u << self.lane;
@@ -86,8 +88,8 @@ inline void sync(const char* name, int id, int threads, uintptr_t code) {
 
 // A thread has exited: those that wait for all live threads may be complete now.
 inline void one_less() {
-  Barrier& barrier = block.barriers[0];
-  if (barrier.arrived && !barrier.expected && barrier.arrived == static_cast<int>(block.live)) release(barrier);
+  Barrier& barrier = own_cta().barriers[0];
+  if (barrier.arrived && !barrier.expected && barrier.arrived == static_cast<int>(own_cta().live)) release(barrier);
 }
 
 void barrier_sync(int id, int threads) {
@@ -97,7 +99,7 @@ void barrier_sync(int id, int threads) {
 
 void barrier_arrive(int id, int threads) {
   uintptr_t code = EMULATOR_CALLER;
-  Barrier& barrier = block.barriers[id & (most_barriers - 1)];
+  Barrier& barrier = own_cta().barriers[id & (most_barriers - 1)];
   check_barrier(barrier, *current, "bar.arrive", id, threads, code);
   arrive(barrier, "bar.arrive", threads, code);
   advance_time(current->warp);
@@ -106,11 +108,11 @@ void barrier_arrive(int id, int threads) {
 }
 
 int barrier_tally(Tally kind, int predicate) {
-  block.barriers[0].tally += predicate != 0;
-  int all = static_cast<int>(block.live);
+  own_cta().barriers[0].tally += predicate != 0;
+  int all = static_cast<int>(own_cta().live);
   sync("__syncthreads_count() or its kin", 0, 0, EMULATOR_CALLER);
-  if (kind == Tally::count) return block.last_tally;
-  return kind == Tally::all ? block.last_tally == all : block.last_tally > 0;
+  if (kind == Tally::count) return own_cta().last_tally;
+  return kind == Tally::all ? own_cta().last_tally == all : own_cta().last_tally > 0;
 }
 
 }  // namespace emulator

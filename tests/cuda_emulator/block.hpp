@@ -1,4 +1,5 @@
-// One block of threads: who may run, who waits for what, and the turn-taking between them.
+// One block of threads: who may run, who waits for what, and the turn-taking between them. The blocks of a cluster run
+// together, as one of all their threads: what each has for itself is a Cta.
 //
 // A block runs on one operating-system thread. Threads take turns only where they wait (a barrier, a warp function), so
 // a kernel without such calls runs as a plain loop on one stack. VITRUM_EMULATOR_SEED changes the order: 0 is
@@ -16,6 +17,7 @@
 
 namespace emulator {
 
+constexpr unsigned most_ctas = 16;
 constexpr int most_threads = 1024, lanes_per_warp = 32, most_warps = most_threads / lanes_per_warp, most_barriers = 16;
 
 // Who accesses memory: the warps, then what works on its own for them (sm_90): the tensor cores of each warpgroup, and
@@ -43,7 +45,7 @@ struct Call {
 struct BulkStore {
   TensorMap map;
   unsigned from;  // in the arena
-  int origin[2];
+  Origin origin;
   int group;
   uintptr_t code;
 };
@@ -65,7 +67,7 @@ struct Registers {
 struct Thread {
   Fiber fiber;
   char* stack = nullptr;  // null before its first turn
-  unsigned number = 0, lane = 0, warp = 0;
+  unsigned number = 0, lane = 0, warp = 0, cta = 0;
   Index index;
   Call call{};
   std::vector<AsyncCopy> copies;
@@ -74,6 +76,8 @@ struct Thread {
   int store_groups = 0;            // committed so far
   bool uses_products = false;      // has called a function of wgmma
   std::vector<Registers> touched;  // since its last wgmma.fence
+  bool at_cluster = false;         // has arrived at the cluster's barrier, and not waited yet
+  unsigned cluster_phase = 0;      // of that arrival
 };
 
 struct Warp {
@@ -91,14 +95,27 @@ struct Barrier {
   int tally = 0;  // sum of the predicates of __syncthreads_count and its kin
 };
 
+// One block of a cluster.
+struct Cta {
+  Index index;
+  unsigned live = 0;
+  unsigned first_warp = 0, warp_count = 0;
+  unsigned base = 0;  // of its shared memory in the arena
+  Barrier barriers[most_barriers];
+  int last_tally = 0;
+  Times seen = {};                    // by its threads that have exited
+  uint32_t remote[most_actors] = {};  // when others last used its shared memory
+};
+
 struct Block {
   Thread threads[most_threads];
   Warp warps[most_warps];
-  Barrier barriers[most_barriers];
+  Cta ctas[most_ctas];
+  // Threads of all blocks of the cluster, with those between two blocks that don't exist: warpgroups don't straddle.
   unsigned count = 0, live = 0, warp_count = 0;
+  unsigned cta_count = 1, cta_threads = 0;
   unsigned warps_ready = 0;
-  Index index, dim, grid;
-  int last_tally = 0;
+  Index dim, grid;
   void (*body)(void**) = nullptr;
   void** parameters = nullptr;
 };
@@ -119,9 +136,13 @@ inline unsigned random_bits() {
   return static_cast<unsigned>(random_state >> 33);
 }
 
+inline Cta& own_cta() { return block.ctas[current->cta]; }
+
 inline std::string name_of(const Thread& thread) {
-  return format("thread (%u,%u,%u) [warp %u, lane %u]", thread.index.x, thread.index.y, thread.index.z, thread.warp,
-                thread.lane);
+  std::string rank = block.cta_count > 1 ? format(" of block %u of its cluster", thread.cta) : "";
+  return format("thread (%u,%u,%u) [warp %u, lane %u]", thread.index.x, thread.index.y, thread.index.z,
+                thread.warp - block.ctas[thread.cta].first_warp, thread.lane) +
+         rank;
 }
 
 // Gives up the running kernel: fills `failure` and leaves for the main stack, never to come back.

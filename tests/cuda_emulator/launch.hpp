@@ -19,6 +19,7 @@ struct Kernel {
   unsigned long static_bytes = 0, dynamic_align = 16;
   int most_threads = emulator::most_threads;  // __launch_bounds__
   int most_dynamic = 48 << 10;                // cuFuncSetAttribute raises it
+  Index cluster{1, 1, 1};                     // __cluster_dims__
   uintptr_t module_base = 0;
   bool is_checked = true;
 };
@@ -36,22 +37,23 @@ unsigned coordinate(Coordinate which) {
     case thread_x: return current->index.x;
     case thread_y: return current->index.y;
     case thread_z: return current->index.z;
-    case block_x: return block.index.x;
-    case block_y: return block.index.y;
-    case block_z: return block.index.z;
+    case block_x: return own_cta().index.x;
+    case block_y: return own_cta().index.y;
+    case block_z: return own_cta().index.z;
     case block_dim_x: return block.dim.x;
     case block_dim_y: return block.dim.y;
     case block_dim_z: return block.dim.z;
     case grid_dim_x: return block.grid.x;
     case grid_dim_y: return block.grid.y;
     case grid_dim_z: return block.grid.z;
+    case cluster_rank: return current->cta;
   }
   return 0;
 }
 
 void* shared_at(int id, unsigned long bytes) {
   for (const SharedArray& array : arrays) {
-    if (array.id == id && array.bytes == bytes) return arena + array.offset;
+    if (array.id == id && array.bytes == bytes) return arena + own_cta().base + array.offset;
   }
   fail(launch_failed, format("shared array %d of %lu bytes is not in this kernel's table", id, bytes),
        {{"here", EMULATOR_CALLER}});
@@ -59,13 +61,13 @@ void* shared_at(int id, unsigned long bytes) {
 
 void* dynamic_shared() {
   for (const SharedArray& array : arrays) {
-    if (array.id == emulator_dynamic_shared) return arena + array.offset;
+    if (array.id == emulator_dynamic_shared) return arena + own_cta().base + array.offset;
   }
   fail(launch_failed, "dynamic shared memory is not in this kernel's table", {{"here", EMULATOR_CALLER}});
 }
 
 unsigned shared_address(const void* pointer) {
-  if (in_arena(pointer)) return arena_offset(pointer);
+  if (in_arena(pointer)) return arena_offset(pointer) - own_cta().base;
   fail(illegal_address, "__cvta_generic_to_shared of memory that is not shared, by " + name_of(*current),
        {{"here", EMULATOR_CALLER}});
 }
@@ -94,8 +96,8 @@ void fail_of_deadlock() {
   }
   name_waited_mbarriers(places);
   fail(launch_failed,
-       format("divergence: %u of %u threads wait for others that will not come (%u have exited)", waiting, block.count,
-              block.count - block.live),
+       format("divergence: %u of %u threads wait for others that will not come (%u have exited)", waiting,
+              block.cta_count * block.cta_threads, block.cta_count * block.cta_threads - block.live),
        std::move(places));
 }
 
@@ -109,7 +111,9 @@ void thread_main() {
     block.warps[self.warp].live &= ~(1u << self.lane);
     not_ready_any_more(self);
     block.live--;
+    own_cta().live--;
     one_less();
+    leave_cluster(self);
     Thread* next = block.live ? next_thread_or_copy() : nullptr;
     if (block.live && !next) fail_of_deadlock();
     char* stack = self.stack;
@@ -126,26 +130,41 @@ void thread_main() {
   }
 }
 
-inline void set_up_block(const Launch& launch, Index index) {
-  block.index = index;
-  block.live = block.count;
-  block.warps_ready = 0;
-  for (Barrier& barrier : block.barriers) barrier = Barrier{};
-  for (unsigned w = 0; w < block.warp_count; w++) {
-    unsigned lanes = block.count - w * lanes_per_warp;
+// The block of rank `rank` in the cluster whose first has this index.
+inline void set_up_cta(const Index& cluster, Index index, unsigned rank) {
+  unsigned padded = block.count / block.cta_count;
+  Cta& cta = block.ctas[rank];
+  cta = Cta{};
+  cta.index = Index{index.x + rank % cluster.x, index.y + rank / cluster.x % cluster.y,
+                    index.z + rank / (cluster.x * cluster.y)};
+  cta.live = block.cta_threads;
+  cta.first_warp = rank * padded / lanes_per_warp;
+  cta.warp_count = (block.cta_threads + lanes_per_warp - 1) / lanes_per_warp;
+  cta.base = rank * (block.cta_count > 1 ? arena_per_cta : 0);
+  for (unsigned w = 0; w < (padded + lanes_per_warp - 1) / lanes_per_warp; w++) {
+    unsigned first = w * lanes_per_warp, lanes = block.cta_threads > first ? block.cta_threads - first : 0;
     unsigned mask = lanes >= lanes_per_warp ? ~0u : (1u << lanes) - 1;
-    Warp& warp = block.warps[w];
+    Warp& warp = block.warps[cta.first_warp + w];
     warp.live = mask;
     warp.ready = warp.in_call = warp.at_barrier = 0;
     wake(warp, mask);
   }
+}
+
+inline void set_up_block(const Launch& launch, Index index) {
+  block.live = block.cta_count * block.cta_threads;
+  block.warps_ready = 0;
+  for (unsigned rank = 0; rank < block.cta_count; rank++) set_up_cta(launch.kernel->cluster, index, rank);
   for (unsigned i = 0; i < block.count; i++) {
     Thread& thread = block.threads[i];
+    unsigned padded = block.count / block.cta_count, at = i % padded;
     thread.stack = nullptr;
     thread.number = i;
     thread.lane = i % lanes_per_warp;
     thread.warp = i / lanes_per_warp;
-    thread.index = Index{i % launch.dim.x, i / launch.dim.x % launch.dim.y, i / (launch.dim.x * launch.dim.y)};
+    thread.cta = i / padded;
+    thread.at_cluster = false;
+    thread.index = Index{at % launch.dim.x, at / launch.dim.x % launch.dim.y, at / (launch.dim.x * launch.dim.y)};
     thread.copies.clear();
     thread.groups = 0;
     thread.stores.clear();
@@ -220,7 +239,7 @@ inline void read_settings() {
 }
 
 inline void report_failure(const Launch& launch) {
-  const Index &g = launch.grid, &d = launch.dim, &b = block.index;
+  const Index &g = launch.grid, &d = launch.dim, &b = own_cta().index;
   std::string text =
       failure.what + format("\n  in kernel %s<<<(%u,%u,%u), (%u,%u,%u), %u>>>, block (%u,%u,%u), launch %u, seed %u",
                             launch.kernel->name.c_str(), g.x, g.y, g.z, d.x, d.y, d.z, launch.dynamic_bytes, b.x, b.y,
@@ -253,22 +272,28 @@ inline Status run(const Launch& launch, void** parameters) {
   launches++;
   read_settings();
   stacks.reserve();
-  if (!lay_out(arrays_of(launch))) return launch_out_of_resources;
+  const Index& cluster = launch.kernel->cluster;
+  block.cta_count = cluster.x * cluster.y * cluster.z;
+  if (!lay_out(arrays_of(launch), block.cta_count)) return launch_out_of_resources;
   code_base = launch.kernel->module_base;
   is_checked = launch.kernel->is_checked;
   all_have_been_checked = all_have_been_checked && is_checked;
   failure.status = success;
   block.grid = launch.grid;
   block.dim = launch.dim;
-  block.count = launch.dim.x * launch.dim.y * launch.dim.z;
+  block.cta_threads = launch.dim.x * launch.dim.y * launch.dim.z;
+  unsigned groups = (block.cta_threads + threads_per_group - 1) / threads_per_group;
+  block.count = block.cta_count > 1 ? block.cta_count * groups * threads_per_group : block.cta_threads;
   block.warp_count = (block.count + lanes_per_warp - 1) / lanes_per_warp;
   block.body = launch.kernel->invoke;
   block.parameters = parameters;
   FaultGuard guard;
-  size_t blocks = size_t{launch.grid.x} * launch.grid.y * launch.grid.z;
+  Index clusters{launch.grid.x / cluster.x, launch.grid.y / cluster.y, launch.grid.z / cluster.z};
+  size_t blocks = size_t{clusters.x} * clusters.y * clusters.z;
   begin_launch(blocks);
   for (size_t i = 0; i < blocks && failure.status == success; i++) {
-    set_up_block(launch, block_at(i, blocks, launch.grid));
+    Index first = block_at(i, blocks, clusters);
+    set_up_block(launch, Index{first.x * cluster.x, first.y * cluster.y, first.z * cluster.z});
     run_block();
   }
   if (failure.status != success) {

@@ -17,7 +17,8 @@ constexpr unsigned most_arrivals = (1 << 20) - 1;
 struct BulkLoad {
   TensorMap map;  // a copy: a parameter lives on the stack of a thread
   unsigned to, bytes;
-  int origin[2];
+  Origin origin;
+  bool is_remote;  // from another block of the cluster
 };
 
 struct MBarrier {
@@ -41,6 +42,22 @@ inline unsigned check_mbarrier_place(const void* barrier, const char* name, uint
   }
   check_alignment(reinterpret_cast<uintptr_t>(barrier), 8, "mbarrier", code);
   return arena_offset(barrier);
+}
+
+// A block of the cluster, which must still run.
+inline Cta& find_cta(unsigned rank, const char* name, uintptr_t code) {
+  if (rank < block.cta_count && block.ctas[rank].live) return block.ctas[rank];
+  fail(launch_failed,
+       format("%s by %s: block %u of its cluster of %u %s", name, name_of(*current).c_str(), rank, block.cta_count,
+              rank < block.cta_count ? "has exited" : "does not exist"),
+       {{name, code}});
+}
+
+// The same place in the shared memory of a block of the cluster, about to be used.
+inline char* remote_place(const void* shared, unsigned rank, const char* name, uintptr_t code) {
+  Cta& cta = find_cta(rank, name, code);
+  if (rank != current->cta) cta.remote[current->warp] = now(*current);
+  return arena + (arena_offset(shared) - own_cta().base + cta.base);
 }
 
 inline MBarrier& find_mbarrier(const void* barrier, const char* name, uintptr_t code) {
@@ -121,6 +138,13 @@ inline void arrive_at(MBarrier& barrier, const char* name, uintptr_t code) {
 void mbarrier_arrive(void* barrier) {
   uintptr_t code = EMULATOR_CALLER;
   arrive_at(find_mbarrier(barrier, "mbarrier.arrive", code), "mbarrier.arrive", code);
+}
+
+void mbarrier_arrive_remote(void* barrier, unsigned rank) {
+  uintptr_t code = EMULATOR_CALLER;
+  const char* name = "mbarrier.arrive";
+  check_mbarrier_place(barrier, name, code);
+  arrive_at(find_mbarrier(remote_place(barrier, rank, name, code), name, code), name, code);
 }
 
 void mbarrier_arrive_expect(void* barrier, unsigned bytes) {

@@ -54,6 +54,9 @@ inline void remember_object(Module& module, const std::string& path) {
 inline void add_fact(Kernel& kernel, const EmulatorFact& fact, const char* const* names) {
   if (fact.id == emulator_launch_bound) {
     kernel.most_threads = static_cast<int>(fact.bytes);
+  } else if (fact.id == emulator_cluster) {
+    auto part = [&](int shift) { return static_cast<unsigned>(fact.bytes >> shift & 255); };
+    kernel.cluster = Index{part(0), part(8), part(16)};
   } else if (fact.id == emulator_dynamic_shared) {
     if (fact.align > kernel.dynamic_align) kernel.dynamic_align = fact.align;
   } else {

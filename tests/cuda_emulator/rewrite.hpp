@@ -1,11 +1,11 @@
 // Turns preprocessed CUDA C++ into C++ that the system's compiler takes.
 //
-// Three things are not C++: `__global__`, `__launch_bounds__(n)` and `__shared__`. The source is preprocessed first, so
+// Three things are not C++: `__global__` with its bounds, and `__shared__`. The source is preprocessed first, so
 // that there are no macros, comments or includes left, cut into tokens, and only those are replaced. Lines stay where
 // they are.
 //
 //   __global__ void __launch_bounds__(n) k(int x) {       __attribute__((...)) void k(int x) {
-//   emulator::launch_bound<n>();
+//   emulator::launch_bound<n>();                            and __cluster_dims__(x, y, z) likewise
 //   __shared__ __align__(16) T a[2][3], b;                auto& a = emulator::shared_array<0, T[2][3], 16>(); auto& b =
 //   ... extern __shared__ T a[];                              auto* a = emulator::dynamic_array<T>();
 #pragma once
@@ -30,8 +30,6 @@ class Rewriter {
         shared(false);
       } else if (is("extern") && next_is("__shared__")) {
         shared(true);
-      } else if (is("__cluster_dims__")) {
-        throw std::runtime_error("__cluster_dims__: the emulator has no clusters");
       } else if (is("#")) {
         directive();
       } else {
@@ -132,12 +130,11 @@ class Rewriter {
     bool plain = follows_extern_c();
     out += "__attribute__((noinline, noclone, visibility(\"default\")))";
     at++;
-    std::string bounds, name;
+    std::string bounds, cluster, name;
     for (; at < tokens.size() && !is(";") && !is("{"); at++) {
-      if (is("__cluster_dims__")) throw std::runtime_error("__cluster_dims__: the emulator has no clusters");
-      if (is("__launch_bounds__")) {
+      if (is("__launch_bounds__") || is("__cluster_dims__")) {
         size_t open = skip(at + 1), end = close(open);
-        bounds = text(open + 1, end - 1);
+        (is("__launch_bounds__") ? bounds : cluster) = text(open + 1, end - 1);
         at = end - 1;
       } else if (is("(")) {
         size_t end = close(at);
@@ -151,6 +148,7 @@ class Rewriter {
     if (!is("{")) return;
     out += tokens[at++];
     if (!bounds.empty()) out += " emulator::launch_bound<emulator::first_of(" + bounds + ")>();";
+    if (!cluster.empty()) out += " emulator::cluster_dims<" + cluster + ">();";
     if (plain) plain_kernels.push_back(name);
   }
 

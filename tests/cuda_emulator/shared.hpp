@@ -1,6 +1,8 @@
 // Shared memory: one arena holds a launch's shared arrays, each at exactly the alignment that it declares and no more,
 // with bytes between them that belong to none. race.hpp watches who uses them when.
 #pragma once
+#include <utility>
+
 #include "block.hpp"
 
 namespace emulator {
@@ -18,6 +20,7 @@ alignas(4096) inline char arena[arena_bytes];
 inline uint8_t owner[arena_bytes];  // 0, or 1 + the index of the array in `arrays`
 inline std::vector<SharedArray> arrays;
 inline unsigned arena_used = 0;
+inline unsigned arena_per_cta = arena_bytes;  // where the arrays of the next block of a cluster lie
 
 inline unsigned arena_offset(const void* pointer) {
   return static_cast<unsigned>(reinterpret_cast<uintptr_t>(pointer) - reinterpret_cast<uintptr_t>(arena));
@@ -28,7 +31,7 @@ inline bool in_arena(const void* pointer) {
 
 // Places the arrays of a launch. An array lies at an odd multiple of its alignment, so that a wider access than it
 // promises is seen. False where they don't fit.
-inline bool lay_out(std::vector<SharedArray> wanted) {
+inline bool lay_out(std::vector<SharedArray> wanted, unsigned ctas) {
   std::memset(owner, 0, arena_used);
   arrays = std::move(wanted);
   unsigned long cursor = red_zone;
@@ -42,10 +45,24 @@ inline bool lay_out(std::vector<SharedArray> wanted) {
     cursor += array.bytes + red_zone;
   }
   arena_used = static_cast<unsigned>(cursor);
+  arena_per_cta = arena_bytes;
+  if (ctas == 1) return true;
+  // Whole pages, so that all are aligned alike.
+  arena_per_cta = (arena_used + 4095) / 4096 * 4096;
+  if (ctas * arena_per_cta > arena_bytes) return false;
+  for (unsigned i = 1; i < ctas; i++) std::memcpy(owner + i * arena_per_cta, owner, arena_used);
+  arena_used += (ctas - 1) * arena_per_cta;
   return true;
 }
 
 inline std::string place_in_arena(unsigned offset) {
+  if (block.cta_count > 1 && offset / arena_per_cta != current->cta) {
+    unsigned rank = offset / arena_per_cta, mine = std::exchange(current->cta, rank);
+    std::string place = place_in_arena(offset);
+    current->cta = mine;
+    return place + format(" of block %u of the cluster", rank);
+  }
+  offset %= arena_per_cta;
   for (const SharedArray& array : arrays) {
     if (offset >= array.offset && offset < array.offset + array.bytes) {
       return format("%s + %lu bytes (of %lu)", array.name.c_str(), offset - static_cast<unsigned long>(array.offset),

@@ -1,4 +1,4 @@
-// Bulk copies of boxes of tensors (TMA): cp.async.bulk.tensor.2d between global and shared memory.
+// Bulk copies of boxes of tensors (TMA): cp.async.bulk.tensor between global and shared memory.
 //
 // A copy to shared memory announces itself at an mbarrier, which must have been told to expect its bytes. It lands when
 // nobody can go on without it (VITRUM_EMULATOR_COPIES=late) or at once (early); its bytes of shared memory are its own
@@ -11,10 +11,10 @@
 
 namespace emulator {
 
-inline const TensorMap& check_map(const void* map, const char* name, uintptr_t code) {
+inline const TensorMap& check_map(const void* map, int rank, const char* name, uintptr_t code) {
   if (reinterpret_cast<uintptr_t>(map) % 64 == 0) {
     const TensorMap& found = *static_cast<const TensorMap*>(map);
-    if (found.magic == map_magic && found.rank == 2) {
+    if (found.magic == map_magic && found.rank == rank) {
       bool is_narrow = found.swizzle_bytes && found.row_bytes() != found.swizzle_bytes;
       if (!is_narrow) return found;
       fail(launch_failed,
@@ -23,7 +23,8 @@ inline const TensorMap& check_map(const void* map, const char* name, uintptr_t c
            {{name, code}});
     }
   }
-  fail(launch_failed, format("%s by %s: no tensor map of rank 2, aligned to 64 bytes", name, name_of(*current).c_str()),
+  fail(launch_failed,
+       format("%s by %s: no tensor map of rank %d, aligned to 64 bytes", name, name_of(*current).c_str(), rank),
        {{name, code}});
 }
 
@@ -38,39 +39,67 @@ inline unsigned check_tile(const void* tile, const TensorMap& map, const char* n
   return arena_offset(tile);
 }
 
-// Calls `visit(address, offset in the arena, is inside the tensor)` for the elements of a box.
+// A row of a box: where its element 0 of the contiguous dimension lies, and whether the other dimensions are inside.
+struct BoxRow {
+  char* start;
+  bool inside;
+};
+
+inline BoxRow row_of_box(const TensorMap& map, const Origin& origin, unsigned row) {
+  BoxRow found{map.base, true};
+  for (int i = 1; i < map.rank; i++) {
+    long at = static_cast<long>(origin.at[i]) + row % map.box[i];
+    row /= map.box[i];
+    found.inside = found.inside && at >= 0 && at < static_cast<long>(map.dims[i]);
+    if (found.inside) found.start += at * static_cast<long>(map.strides[i - 1]);
+  }
+  return found;
+}
+
+// Calls `visit(address, offset in the arena, bytes, is inside the tensor)` for the parts of a box.
 template <class Visit>
-inline void each_element(const TensorMap& map, const int (&origin)[2], unsigned tile, Visit visit) {
-  for (unsigned row = 0; row < map.box[1]; row++) {
-    long y = static_cast<long>(origin[1]) + row;
-    for (unsigned column = 0; column < map.box[0]; column++) {
-      long x = static_cast<long>(origin[0]) + column;
-      bool inside = x >= 0 && y >= 0 && x < static_cast<long>(map.dims[0]) && y < static_cast<long>(map.dims[1]);
-      unsigned at = swizzled(tile + row * map.row_bytes() + column * map.element_bytes, map.swizzle_bytes);
-      visit(map.base + (inside ? y * static_cast<long>(map.strides[0]) + x * map.element_bytes : 0), at, inside);
+inline void each_part(const TensorMap& map, const Origin& origin, unsigned tile, Visit visit) {
+  unsigned element = map.element_bytes, per_chunk = 16 / element;
+  long width = static_cast<long>(map.dims[0]);
+  for (unsigned row = 0; row < map.box_rows(); row++) {
+    BoxRow found = row_of_box(map, origin, row);
+    for (unsigned column = 0; column < map.box[0]; column += per_chunk) {
+      unsigned to = swizzled(tile + row * map.row_bytes() + column * element, map.swizzle_bytes);
+      long x = static_cast<long>(origin.at[0]) + column;
+      bool whole = found.inside && x >= 0 && x + per_chunk <= width;
+      bool none = !found.inside || x + per_chunk <= 0 || x >= width;
+      if (whole || none) {
+        visit(found.start + (whole ? x * static_cast<long>(element) : 0), to, 16u, whole);
+        continue;
+      }
+      for (unsigned i = 0; i < per_chunk; i++, x++) {
+        bool inside = x >= 0 && x < width;
+        visit(found.start + (inside ? x * static_cast<long>(element) : 0), to + i * element, element, inside);
+      }
     }
   }
 }
 
 // The part of a box that lies in the tensor, as accesses of the calling thread.
-inline void access_box(const TensorMap& map, const int (&origin)[2], Access access, uintptr_t code) {
-  long first = std::max(0, origin[0]), width = static_cast<long>(map.dims[0]), height = static_cast<long>(map.dims[1]);
-  long end = std::min(static_cast<long>(origin[0]) + map.box[0], width);
-  for (long y = std::max(0, origin[1]); y < std::min(static_cast<long>(origin[1]) + map.box[1], height); y++) {
-    if (first >= end) return;
-    access_memory(
-        reinterpret_cast<uintptr_t>(map.base + y * static_cast<long>(map.strides[0]) + first * map.element_bytes),
-        static_cast<unsigned>((end - first) * map.element_bytes), access, code);
+inline void access_box(const TensorMap& map, const Origin& origin, Access access, uintptr_t code) {
+  long first = std::max(0, origin.at[0]), width = static_cast<long>(map.dims[0]);
+  long end = std::min(static_cast<long>(origin.at[0]) + map.box[0], width);
+  for (unsigned row = 0; row < map.box_rows() && first < end; row++) {
+    BoxRow found = row_of_box(map, origin, row);
+    if (!found.inside) continue;
+    access_memory(reinterpret_cast<uintptr_t>(found.start + first * map.element_bytes),
+                  static_cast<unsigned>((end - first) * map.element_bytes), access, code);
   }
 }
 
 inline void land(MBarrier& barrier, const BulkLoad& load) {
   const TensorMap& map = load.map;
-  each_element(map, load.origin, load.to, [&](const char* from, unsigned to, bool inside) {
-    if (inside) std::memcpy(arena + to, from, map.element_bytes);
-    if (!inside) std::memset(arena + to, 0, map.element_bytes);
+  each_part(map, load.origin, load.to, [&](const char* from, unsigned to, unsigned bytes, bool inside) {
+    if (inside) std::memcpy(arena + to, from, bytes);
+    if (!inside) std::memset(arena + to, 0, bytes);
   });
   end_async_write(load.to, load.bytes);
+  if (load.is_remote) block.ctas[load.to / arena_per_cta].remote[copy_actor] = actor_times[copy_actor];
   advance_actor(copy_actor);
   actor_is_seen(copy_actor, barrier.arriving);
   barrier.bytes -= load.bytes;
@@ -90,14 +119,15 @@ bool land_late_copies() {
   return false;
 }
 
-// The mbarrier must be known to the engine, and expect these bytes.
-inline void check_expected(const MBarrier& barrier, unsigned bytes, const char* name, uintptr_t code) {
+// The mbarrier must be known to the engine, and expect these bytes; that of another block may be told of them later.
+inline void check_expected(const MBarrier& barrier, unsigned bytes, bool is_remote, const char* name, uintptr_t code) {
   if (!barrier.copies_see_it) {
     fail(launch_failed,
          format("%s by %s: no fence.mbarrier_init (or fence.proxy.async) after the mbarrier's initialisation", name,
                 name_of(*current).c_str()),
          {{name, code}, {"mbarrier.init", barrier.code}});
   }
+  if (is_remote) return;
   long left = barrier.bytes;
   for (const BulkLoad& load : barrier.loads) left -= load.bytes;
   if (bytes <= left) return;
@@ -107,34 +137,53 @@ inline void check_expected(const MBarrier& barrier, unsigned bytes, const char* 
        {{name, code}});
 }
 
-void tensor_load(void* shared, const void* tensor, void* barrier, int x, int y) {
-  uintptr_t code = EMULATOR_CALLER;
-  const char* name = "cp.async.bulk.tensor";
-  const TensorMap& map = check_map(tensor, name, code);
-  unsigned to = check_tile(shared, map, name, code), bytes = map.box_bytes();
-  MBarrier& found = find_mbarrier(barrier, name, code);
-  check_expected(found, bytes, name, code);
-  BulkLoad load{map, to, bytes, {x, y}};
-  access_box(map, load.origin, Access::read, code);
+// Starts a copy to one block of the cluster.
+inline void load_to(unsigned rank, const TensorMap& map, void* shared, void* barrier, const Origin& origin,
+                    const char* name, uintptr_t code) {
+  bool is_remote = rank != current->cta;
+  unsigned to = arena_offset(remote_place(shared, rank, name, code)), bytes = map.box_bytes();
+  MBarrier& found = find_mbarrier(remote_place(barrier, rank, name, code), name, code);
+  check_expected(found, bytes, is_remote, name, code);
   begin_async_write(*current, to, bytes, code);
+  BulkLoad load{map, to, bytes, origin, is_remote};
   if (copies_land_early) return land(found, load);
   found.loads.push_back(load);
 }
 
+inline void load_to_all(unsigned blocks, void* shared, const void* tensor, void* barrier, const Origin& origin,
+                        uintptr_t code) {
+  const char* name = "cp.async.bulk.tensor";
+  const TensorMap& map = check_map(tensor, origin.rank, name, code);
+  check_tile(shared, map, name, code);
+  check_mbarrier_place(barrier, name, code);
+  access_box(map, origin, Access::read, code);
+  for (unsigned rank = 0; blocks >> rank; rank++) {
+    if (blocks >> rank & 1) load_to(rank, map, shared, barrier, origin, name, code);
+  }
+}
+
+void tensor_load(void* shared, const void* tensor, void* barrier, Origin origin) {
+  load_to_all(1u << current->cta, shared, tensor, barrier, origin, EMULATOR_CALLER);
+}
+
+void tensor_load_multicast(void* shared, const void* tensor, void* barrier, unsigned blocks, Origin origin) {
+  load_to_all(blocks, shared, tensor, barrier, origin, EMULATOR_CALLER);
+}
+
 inline void store(const BulkStore& copy) {
   const TensorMap& map = copy.map;
-  each_element(map, copy.origin, copy.from, [&](char* to, unsigned from, bool inside) {
-    if (inside) std::memcpy(to, arena + from, map.element_bytes);
+  each_part(map, copy.origin, copy.from, [&](char* to, unsigned from, unsigned bytes, bool inside) {
+    if (inside) std::memcpy(to, arena + from, bytes);
   });
 }
 
-void tensor_store(const void* tensor, const void* shared, int x, int y) {
+void tensor_store(const void* tensor, const void* shared, Origin origin) {
   uintptr_t code = EMULATOR_CALLER;
   const char* name = "cp.async.bulk.tensor";
-  const TensorMap& map = check_map(tensor, name, code);
+  const TensorMap& map = check_map(tensor, origin.rank, name, code);
   unsigned from = check_tile(shared, map, name, code), bytes = map.box_bytes();
   check_async_read(*current, from, bytes, name, code);
-  BulkStore copy{map, from, {x, y}, current->store_groups, code};
+  BulkStore copy{map, from, origin, current->store_groups, code};
   access_box(map, copy.origin, Access::write, code);
   begin_async_read(from, bytes);
   if (copies_land_early) store(copy);
@@ -164,9 +213,9 @@ inline void check_bulk_copies_at_exit(const Thread& thread) {
     fail(launch_failed, format("%zu bulk copies of %s never waited for", thread.stores.size(), name_of(thread).c_str()),
          {{"the first", thread.stores.front().code}});
   }
-  if (block.live > 1) return;
+  if (own_cta().live > 1) return;
   for (const auto& [offset, barrier] : mbarriers) {
-    if (barrier.loads.empty()) continue;
+    if (barrier.loads.empty() || (block.cta_count > 1 && offset / arena_per_cta != thread.cta)) continue;
     fail(launch_failed,
          format("%zu bulk copies to shared memory never waited for, announced at the mbarrier %s", barrier.loads.size(),
                 place_in_arena(offset).c_str()),

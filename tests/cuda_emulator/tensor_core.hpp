@@ -1,6 +1,5 @@
-// Tensor cores of Ampere: ldmatrix and mma.sync, with the fragment layouts of the PTX manual ("Matrix Fragments for
-// mma.m16n8k16",
-// "... mma.m16n8k8", "ldmatrix"). In all of them lane l = 4 g + t holds rows or columns g (and g + 8) and pairs that
+// Tensor cores of Ampere: ldmatrix and mma.sync (and Hopper's stmatrix), with the fragment layouts of the PTX manual
+// ("Matrix Fragments for mma.m16n8k16", "... mma.m16n8k8", "ldmatrix"). In all of them lane l = 4 g + t holds rows or columns g (and g + 8) and pairs that
 // start at 2 t.
 //
 // Products are exact and sums are rounded to float32 one after another in the order of k; hardware adds several at once
@@ -36,6 +35,36 @@ void load_matrix(unsigned* out, const void* row, int count, bool transposed) {
         uint16_t high = transposed ? matrix[2 * t + 1][g] : matrix[g][2 * t + 1];
         lanes[lane]->out[m] = static_cast<unsigned>(high) << 16 | low;
       }
+    }
+  });
+}
+
+struct StoredLane {
+  const unsigned* in;
+  void* row;
+};
+
+void store_matrix(void* row, const unsigned* in, int count, bool transposed) {
+  static const char* const names[] = {"", "stmatrix.x1", "stmatrix.x2", "", "stmatrix.x4"};
+  uintptr_t code = EMULATOR_CALLER;
+  if (current->lane < 8u * static_cast<unsigned>(count)) {
+    if (!in_arena(row))
+      fail(illegal_address, "stmatrix to memory that is not shared, by " + name_of(*current), {{"stmatrix", code}});
+    check_alignment(reinterpret_cast<uintptr_t>(row), 16, "stmatrix row", code);
+    shared_write(*current, arena_offset(row), 16, code, Access::write, now(*current));
+  }
+  StoredLane mine{in, row};
+  together(names[count], code, ~0u, mine, [=](StoredLane** lanes) {
+    for (int m = 0; m < count; m++) {
+      uint16_t matrix[8][8];
+      for (int lane = 0; lane < lanes_per_warp; lane++) {
+        int g = lane / 4, t = lane % 4;
+        for (int i = 0; i < 2; i++) {
+          uint16_t half = static_cast<uint16_t>(lanes[lane]->in[m] >> 16 * i);
+          (transposed ? matrix[2 * t + i][g] : matrix[g][2 * t + i]) = half;
+        }
+      }
+      for (int r = 0; r < 8; r++) std::memcpy(lanes[8 * m + r]->row, matrix[r], 16);
     }
   });
 }

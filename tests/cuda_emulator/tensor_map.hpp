@@ -16,7 +16,10 @@ struct TensorMap {
   uint8_t rank, element_bytes, swizzle_bytes;  // 0: no swizzle
 
   unsigned row_bytes() const { return static_cast<unsigned>(box[0]) * element_bytes; }
-  unsigned box_bytes() const { return row_bytes() * box[1]; }
+  // Rows of the box: of one dimension, and of all.
+  unsigned length(int dimension) const { return dimension < rank ? box[dimension] : 1; }
+  unsigned box_rows() const { return length(1) * length(2) * length(3) * length(4); }
+  unsigned box_bytes() const { return row_bytes() * box_rows(); }
 };
 static_assert(sizeof(TensorMap) <= 128, "a CUtensorMap has 128 bytes");
 

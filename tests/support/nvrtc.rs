@@ -11,8 +11,21 @@ use rayon::prelude::*;
 /// Compute capabilities that kernels are compiled for: Ampere, Hopper, Blackwell.
 const CAPABILITIES: [u32; 3] = [80, 90, 100];
 
+/// Whether a source is for sm_90a alone, where tensor cores and bulk copies take bf16: it uses that device's instructions.
+fn is_for_hopper(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("#include \"ptx90.cuh\""))
+}
+
+/// What a source is compiled for.
+fn capabilities(text: &str) -> &'static [u32] {
+    if is_for_hopper(text) { &[90] } else { &CAPABILITIES }
+}
+
 /// How the tensors of a source's kernels may be stored.
-fn storages(path: &str) -> &'static [DType] {
+fn storages(path: &str, text: &str) -> &'static [DType] {
+    if is_for_hopper(text) {
+        return &[DType::Bf16];
+    }
     let op = path.strip_prefix("kernels/src/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let both = IN_BF16.contains(&op) || path.contains("/gemm_cuda/");
     if both { &[DType::F32, DType::Bf16] } else { &[DType::F32] }
@@ -63,8 +76,8 @@ pub fn table(files: &[(String, String)], headers: &[(String, String)]) -> Result
     let lines = files.par_iter().map(|(path, text)| {
         let source = Source { file: leak(path), text: leak(text), library };
         let mut kernels: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for &storage in storages(path) {
-            for capability in CAPABILITIES {
+        for &storage in storages(path, text) {
+            for &capability in capabilities(text) {
                 let found = parse(&compile(&source, storage, capability)?.log);
                 if found.is_empty() {
                     return Err(Error::new(path, "NVRTC tells nothing about its kernels"));
@@ -95,6 +108,17 @@ pub fn difference(expected: &str, found: &[String]) -> String {
     let mut lines: Vec<String> = gone.chain(new).collect();
     lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
     lines.join("\n")
+}
+
+#[test]
+fn sources_for_hopper_are_known() {
+    let hopper = "// A product.\n#include \"ptx90.cuh\"\n";
+    assert_eq!(
+        (capabilities(hopper), storages("kernels/src/linear/hopper.cu", hopper)),
+        (&[90][..], &[DType::Bf16][..])
+    );
+    let other = "// Unlike one with ptx90.cuh.\n#include \"ptx.cuh\"\n";
+    assert_eq!((capabilities(other), storages("kernels/src/linear/x.cu", other).len()), (&CAPABILITIES[..], 2));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use engine::device::cuda::{CudaExec, Grid, Kernel, Param};
 use engine::device::source::Source;
 use engine::{Backward, Error, Forward, Real, Result, Scratch};
 
-use super::{Attention, Dims, NAME};
+use super::{Attention, Dims, NAME, tensor};
 use crate::common::cuda::{grad_at, source};
 
 static FORWARD: Source = source("kernels/src/attention/forward.cu", include_str!("forward.cu"));
@@ -23,7 +23,7 @@ const TILES: usize = (2 * (OWN + WALKED) * (DEPTH + 4) + OWN * (WALKED + 8)) * s
 /// As `Attention` in attention.cuh.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
+pub(super) struct Params {
     qkv: Param,
     out: Param,
     d_out: Param,
@@ -34,8 +34,8 @@ struct Params {
     tokens: u32,
     heads: u32,
     width: u32,
-    blocks: u32,
-    parts: u32,
+    pub(super) blocks: u32,
+    pub(super) parts: u32,
     quads: u32,
     add: u32,
     scale: f32,
@@ -86,7 +86,10 @@ pub(super) fn forward(op: &Attention, exec: &mut CudaExec, io: &Forward) -> Resu
         lse: Param::or_null(io.extras.first().map(|lse| lse.address()))?,
         ..Params::new(dims)?
     };
-    exec.launch_with(Kernel::new(&FORWARD, "forward", io.output.spec().dtype), grid(dims), &params)
+    match tensor::kernels(exec, dims, io.output.spec().dtype) {
+        Some(kernels) => kernels.forward(exec, dims, params),
+        None => exec.launch_with(Kernel::new(&FORWARD, "forward", io.output.spec().dtype), grid(dims), &params),
+    }
 }
 
 pub(super) fn backward(op: &Attention, exec: &mut CudaExec, io: &Backward) -> Result<()> {
@@ -103,6 +106,9 @@ pub(super) fn backward(op: &Attention, exec: &mut CudaExec, io: &Backward) -> Re
         add: u32::from(add),
         ..Params::new(dims)?
     };
+    if let Some(kernels) = tensor::kernels(exec, dims, io.d_output.spec().dtype) {
+        return kernels.backward(exec, dims, params);
+    }
     let kernel = |entry| Kernel::new(&BACKWARD, entry, io.d_output.spec().dtype);
     exec.launch_with(kernel("deltas"), Grid::each(32 * dims.b * dims.n * dims.h), &params)?;
     exec.launch_with(kernel("queries"), grid(dims).shared(TILES), &params)?;

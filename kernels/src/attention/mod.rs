@@ -11,6 +11,7 @@ mod cpu;
 mod cuda;
 mod launch;
 mod reference;
+mod tensor;
 #[cfg(test)]
 mod tests;
 mod wgpu;

@@ -2,10 +2,11 @@
 
 use engine::check::{self, max_error};
 use engine::rng::{Philox, Stream, normal, uniform};
-use engine::{DType, Device, Error, Plan, Result, Role, Store, Tape, Tensor, Var};
+use engine::{DType, Device, Error, Plan, Result, Role, Store, Tape, Tensor, Value, Var};
 
-use super::stored::SUFFIX;
+use super::stored::{SUFFIX, narrowed};
 use super::{Case, Fill, Input, Record};
+use crate::cast::cast;
 use crate::residual::residual;
 
 /// Distance from 1 to the next bf16.
@@ -229,8 +230,14 @@ pub fn adding_error(case: &Case, device: &Device) -> Result<f64> {
         inputs = widen(&inputs)?;
     }
     let cotangent = seed;
-    let twice = |tape: &mut Tape, inputs: &[engine::Value]| {
-        let (first, second) = (record(tape, inputs)?, record(tape, inputs)?);
+    // Tensors in bf16 are cast once, so that both contributions meet there.
+    let stored = |tape: &mut Tape, inputs: &[Value]| match case.storage {
+        DType::Bf16 => narrowed(tape, &case.inputs, inputs),
+        _ => Ok(inputs.to_vec()),
+    };
+    let twice = |tape: &mut Tape, inputs: &[Value]| {
+        let inputs = stored(tape, inputs)?;
+        let (first, second) = (record(tape, &inputs)?, record(tape, &inputs)?);
         residual(tape, first, second, None)
     };
     let once = check::evaluate(device, record.as_ref(), &inputs, wanted, cotangent.as_ref())?;
@@ -246,9 +253,15 @@ pub fn adding_error(case: &Case, device: &Device) -> Result<f64> {
     if inputs[first].spec() != once.output.spec() {
         return Ok(worst);
     }
-    let beside = |tape: &mut Tape, inputs: &[engine::Value]| {
-        let output = record(tape, inputs)?;
-        residual(tape, inputs[first], output, None)
+    let beside = |tape: &mut Tape, inputs: &[Value]| {
+        let inputs = stored(tape, inputs)?;
+        let output = record(tape, &inputs)?;
+        if case.storage != DType::Bf16 {
+            return residual(tape, inputs[first], output, None);
+        }
+        let output = cast(tape, output, DType::Bf16)?;
+        let sum = residual(tape, inputs[first], output, None)?;
+        cast(tape, sum, DType::F32)
     };
     let summed = check::evaluate(device, &beside, &inputs, &[first], cotangent.as_ref())?.gradients;
     let expected: Vec<f64> = gradient.to_f64().iter().zip(seed.to_f64()).map(|(own, other)| own + other).collect();

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use engine::{DType, Real, Result, Tensor};
+use engine::{DType, Real, Result, Tape, Tensor, Value};
 
-use super::{Case, Record, Reference};
+use super::{Case, Input, Record, Reference};
 use crate::cast::{cast, rounded};
 
 /// What the label of such a case ends in. The numbers are drawn for the label without it: those of the f32 case.
@@ -39,11 +39,10 @@ pub fn in_bf16(case: &Case) -> Option<Case> {
         return None;
     }
     let record = Arc::clone(record);
-    let narrow: Vec<bool> = case.inputs.iter().map(|input| input.dtype() == DType::F32 && !input.wide).collect();
-    let inputs = narrow.clone();
-    let recorded = move |tape: &mut engine::Tape, values: &[engine::Value]| {
-        let cast_one = |(&value, &narrow)| if narrow { cast(tape, value, DType::Bf16) } else { Ok(value) };
-        let values = values.iter().zip(&inputs).map(cast_one).collect::<Result<Vec<_>>>()?;
+    let narrow: Vec<bool> = case.inputs.iter().map(is_narrow).collect();
+    let inputs = case.inputs.clone();
+    let recorded = move |tape: &mut Tape, values: &[Value]| {
+        let values = narrowed(tape, &inputs, values)?;
         let output = record(tape, &values)?;
         cast(tape, output, DType::F32)
     };
@@ -56,6 +55,19 @@ pub fn in_bf16(case: &Case) -> Option<Case> {
         storage: DType::Bf16,
         ..case.clone()
     })
+}
+
+/// The inputs as an op in bf16 takes them: cast where they are not yet.
+pub(super) fn narrowed(tape: &mut Tape, inputs: &[Input], values: &[Value]) -> Result<Vec<Value>> {
+    let mut cast_one = |(input, &value): (&Input, &Value)| {
+        let narrows = is_narrow(input) && tape.spec(value)?.dtype == DType::F32;
+        if narrows { cast(tape, value, DType::Bf16) } else { Ok(value) }
+    };
+    inputs.iter().zip(values).map(&mut cast_one).collect()
+}
+
+fn is_narrow(input: &Input) -> bool {
+    input.dtype() == DType::F32 && !input.wide
 }
 
 /// A reference that sees inputs rounded; the naive one rounds its results as well.

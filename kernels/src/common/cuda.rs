@@ -15,19 +15,30 @@ use super::specs::{per_sample_elements, samples};
 pub(crate) const LIBRARY: Library = &[
     ("attack.cuh", include_str!("cuda/attack.cuh")),
     ("attention.cuh", include_str!("cuda/attention.cuh")),
+    ("attention_backward.cuh", include_str!("cuda/attention_backward.cuh")),
+    ("attention_forward.cuh", include_str!("cuda/attention_forward.cuh")),
+    ("attention_tensor.cuh", include_str!("cuda/attention_tensor.cuh")),
+    ("bf16.cuh", include_str!("cuda/bf16.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),
+    ("drawn.cuh", include_str!("cuda/drawn.cuh")),
+    ("epilogue.cuh", include_str!("gemm_cuda/epilogue.cuh")),
     ("four.cuh", include_str!("cuda/four.cuh")),
     ("lanes.cuh", include_str!("cuda/lanes.cuh")),
     ("math.cuh", include_str!("cuda/math.cuh")),
     ("optimizer.cuh", include_str!("cuda/optimizer.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),
+    ("product.cuh", include_str!("gemm_cuda/product.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
+    ("ptx90.cuh", include_str!("ptx90.cuh")),
     ("ratio.cuh", include_str!("cuda/ratio.cuh")),
     ("reduce.cuh", include_str!("cuda/reduce.cuh")),
     ("row_parts.cuh", include_str!("cuda/row_parts.cuh")),
     ("rows.cuh", include_str!("cuda/rows.cuh")),
     ("storage.cuh", include_str!("cuda/storage.cuh")),
+    ("tensor.cuh", include_str!("gemm_cuda/tensor.cuh")),
+    ("tile.cuh", include_str!("cuda/tile.cuh")),
+    ("tiles.cuh", include_str!("gemm_cuda/tiles.cuh")),
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.
@@ -59,11 +70,18 @@ pub(crate) fn warp_per_row(rows: usize) -> Grid {
 /// As [`CudaExec::constant`].
 pub(crate) fn law_params(exec: &CudaExec, law: Law) -> Result<[Param; 5]> {
     let (kind, [a, b, c, _]) = law_words(law);
-    let table = match law {
-        Law::Normal { .. } => exec.constant(normal_table())?,
-        Law::Uniform { .. } | Law::TwoPoint { .. } => Param::NULL,
-    };
-    Ok([kind.into(), a.into(), b.into(), c.into(), table])
+    Ok([kind.into(), a.into(), b.into(), c.into(), law_table(exec, law)?])
+}
+
+/// The table that a law reads.
+///
+/// # Errors
+/// As [`CudaExec::constant`].
+pub(crate) fn law_table(exec: &CudaExec, law: Law) -> Result<Param> {
+    match law {
+        Law::Normal { .. } => exec.constant(normal_table()),
+        Law::Uniform { .. } | Law::TwoPoint { .. } => Ok(Param::NULL),
+    }
 }
 
 /// A gradient that is wanted: its address, and whether it is added to.

@@ -46,6 +46,17 @@ __device__ __forceinline__ void copy_async_8(void* shared, const void* global) {
 #endif
 }
 
+// 8 bytes if `whole`, else zeros.
+__device__ __forceinline__ void copy_async_8_or_zero(void* shared, const void* global, bool whole) {
+  int bytes = whole ? 8 : 0;
+#ifdef VITRUM_EMULATOR
+  emulator::copy_async(shared, global, 8, bytes);
+#else
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
+               : "memory");
+#endif
+}
+
 // 4 bytes if `whole`, else zeros.
 __device__ __forceinline__ void copy_async_4_or_zero(void* shared, const void* global, bool whole) {
   int bytes = whole ? 4 : 0;

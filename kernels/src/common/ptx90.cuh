@@ -66,6 +66,20 @@ __device__ __forceinline__ void mbarrier_arrive_expect(Mbarrier* barrier, unsign
 #endif
 }
 
+// At the same barrier of the cluster's block `rank`, which still runs.
+__device__ __forceinline__ void mbarrier_arrive_remote(Mbarrier* barrier, unsigned rank) {
+#ifdef VITRUM_EMULATOR
+  emulator::mbarrier_arrive_remote(barrier, rank);
+#else
+  asm volatile(
+      "{\n\t.reg .b32 remote;\n\t"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t}" ::"r"(shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+#endif
+}
+
 // Until the phase of this parity, the current one or the one before it, is complete.
 __device__ __forceinline__ void mbarrier_wait(Mbarrier* barrier, unsigned parity) {
 #ifdef VITRUM_EMULATOR
@@ -93,19 +107,95 @@ __device__ __forceinline__ void fence_async() {
 #endif
 }
 
+// ---- Clusters: blocks that run together (__cluster_dims__) ----
+
+__device__ __forceinline__ unsigned cluster_rank() {
+#ifdef VITRUM_EMULATOR
+  return emulator::coordinate(emulator::cluster_rank);
+#else
+  unsigned rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#endif
+}
+
+// All threads of the cluster's blocks arrive, then wait for each other: before they use each other's shared memory, and
+// before they exit where others may still use theirs.
+__device__ __forceinline__ void cluster_arrive() {
+#ifdef VITRUM_EMULATOR
+  emulator::cluster_arrive();
+#else
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#ifdef VITRUM_EMULATOR
+  emulator::cluster_wait();
+#else
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+
 // ---- Bulk copies of boxes ----
-// One thread starts a copy of the map's box at (x, y), x the contiguous dimension. Tiles of maps with a swizzle of 128
-// bytes are aligned to 1024 bytes, others to 128. What lies outside the tensor is read as zero and not written.
+// One thread starts a copy of the map's box whose first element is (x, y, ..), x the contiguous dimension; its rows lie
+// one after another in the tile. Tiles of maps with a swizzle of 128, 64, 32 bytes are aligned to 1024, 512, 256 bytes,
+// others to 128. What lies outside the tensor is read as zero and not written.
+
+#define VITRUM_TENSOR_LOAD(rank, numbers, ...) \
+  asm volatile("cp.async.bulk.tensor." rank \
+               ".shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, " numbers "], [%2];" ::"r"( \
+                   shared_address(tile)), \
+               "l"(&map), "r"(shared_address(barrier)), __VA_ARGS__ \
+               : "memory")
+#define VITRUM_TENSOR_STORE(rank, numbers, ...) \
+  asm volatile("cp.async.bulk.tensor." rank ".global.shared::cta.tile.bulk_group [%0, " numbers "], [%1];" ::"l"( \
+                   &map), \
+               "r"(shared_address(tile)), __VA_ARGS__ \
+               : "memory")
 
 // Its bytes count at the barrier.
 __device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y) {
 #ifdef VITRUM_EMULATOR
-  emulator::tensor_load(tile, &map, barrier, x, y);
+  emulator::tensor_load(tile, &map, barrier, {2, {x, y}});
+#else
+  VITRUM_TENSOR_LOAD("2d", "{%3, %4}", "r"(x), "r"(y));
+#endif
+}
+__device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y, int z) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_load(tile, &map, barrier, {3, {x, y, z}});
+#else
+  VITRUM_TENSOR_LOAD("3d", "{%3, %4, %5}", "r"(x), "r"(y), "r"(z));
+#endif
+}
+__device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y, int z,
+                                            int u) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_load(tile, &map, barrier, {4, {x, y, z, u}});
+#else
+  VITRUM_TENSOR_LOAD("4d", "{%3, %4, %5, %6}", "r"(x), "r"(y), "r"(z), "r"(u));
+#endif
+}
+__device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mbarrier* barrier, int x, int y, int z,
+                                            int u, int v) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_load(tile, &map, barrier, {5, {x, y, z, u, v}});
+#else
+  VITRUM_TENSOR_LOAD("5d", "{%3, %4, %5, %6, %7}", "r"(x), "r"(y), "r"(z), "r"(u), "r"(v));
+#endif
+}
+
+// To the same place in each block of the cluster whose bit is set in `blocks`; the bytes count at the barrier of each,
+// where they may come before they are announced.
+__device__ __forceinline__ void tensor_load_multicast(void* tile, const TensorMap& map, Mbarrier* barrier,
+                                                      unsigned short blocks, int x, int y, int z) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_load_multicast(tile, &map, barrier, blocks, {3, {x, y, z}});
 #else
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::
-          "r"(shared_address(tile)),
-      "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y)
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%4, %5, %6}], [%2], %3;" ::"r"(shared_address(tile)),
+      "l"(&map), "r"(shared_address(barrier)), "h"(blocks), "r"(x), "r"(y), "r"(z)
       : "memory");
 #endif
 }
@@ -113,13 +203,35 @@ __device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mb
 // The threads that wrote the tile have called fence_async, and a barrier lies between. Waited for as a group.
 __device__ __forceinline__ void tensor_store(const TensorMap& map, const void* tile, int x, int y) {
 #ifdef VITRUM_EMULATOR
-  emulator::tensor_store(&map, tile, x, y);
+  emulator::tensor_store(&map, tile, {2, {x, y}});
 #else
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(&map),
-               "r"(shared_address(tile)), "r"(x), "r"(y)
-               : "memory");
+  VITRUM_TENSOR_STORE("2d", "{%2, %3}", "r"(x), "r"(y));
 #endif
 }
+__device__ __forceinline__ void tensor_store(const TensorMap& map, const void* tile, int x, int y, int z) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_store(&map, tile, {3, {x, y, z}});
+#else
+  VITRUM_TENSOR_STORE("3d", "{%2, %3, %4}", "r"(x), "r"(y), "r"(z));
+#endif
+}
+__device__ __forceinline__ void tensor_store(const TensorMap& map, const void* tile, int x, int y, int z, int u) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_store(&map, tile, {4, {x, y, z, u}});
+#else
+  VITRUM_TENSOR_STORE("4d", "{%2, %3, %4, %5}", "r"(x), "r"(y), "r"(z), "r"(u));
+#endif
+}
+__device__ __forceinline__ void tensor_store(const TensorMap& map, const void* tile, int x, int y, int z, int u,
+                                             int v) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_store(&map, tile, {5, {x, y, z, u, v}});
+#else
+  VITRUM_TENSOR_STORE("5d", "{%2, %3, %4, %5, %6}", "r"(x), "r"(y), "r"(z), "r"(u), "r"(v));
+#endif
+}
+#undef VITRUM_TENSOR_LOAD
+#undef VITRUM_TENSOR_STORE
 
 __device__ __forceinline__ void tensor_store_commit() {
 #ifdef VITRUM_EMULATOR
@@ -156,7 +268,7 @@ __device__ __forceinline__ void tensor_store_wait_read() {
 template <int count>
 __device__ __forceinline__ void fewer_registers() {
 #ifdef VITRUM_EMULATOR
-  emulator::set_registers(count);
+  emulator::set_registers(count, false);
 #else
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
 #endif
@@ -164,7 +276,7 @@ __device__ __forceinline__ void fewer_registers() {
 template <int count>
 __device__ __forceinline__ void more_registers() {
 #ifdef VITRUM_EMULATOR
-  emulator::set_registers(count);
+  emulator::set_registers(count, true);
 #else
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
 #endif
@@ -185,11 +297,47 @@ __device__ __forceinline__ bool elect_one() {
 #endif
 }
 
-// ---- Products of a warpgroup: bf16 operands in shared memory, float32 sums ----
-// d [64, N] += a [64, 16] b [16, N]. Register i of thread t of the warpgroup is in row
+// ---- Matrices of 8 x 8 halfwords from registers to shared memory ----
+// The way back of load_matrix in ptx.cuh: lanes 8 m to 8 m + 7 give the rows of matrix m, lane l = 4 g + t the elements
+// (g, 2 t) and (g, 2 t + 1); transposed, (2 t, g) and (2 t + 1, g). All lanes of the warp call.
+
+#ifdef VITRUM_EMULATOR
+#define VITRUM_STORE_MATRIX(count, transposed, ...) emulator::store_matrix(row, in, count, transposed)
+#else
+#define VITRUM_STORE_MATRIX(count, transposed, ...) asm volatile(__VA_ARGS__)
+#endif
+
+__device__ __forceinline__ void store_matrix_x2(void* row, const unsigned (&in)[2]) {
+  VITRUM_STORE_MATRIX(2, false,
+                      "stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1])
+                      : "memory");
+}
+__device__ __forceinline__ void store_matrix_x2_transposed(void* row, const unsigned (&in)[2]) {
+  VITRUM_STORE_MATRIX(2, true,
+                      "stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1])
+                      : "memory");
+}
+__device__ __forceinline__ void store_matrix_x4(void* row, const unsigned (&in)[4]) {
+  VITRUM_STORE_MATRIX(4, false,
+                      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3])
+                      : "memory");
+}
+__device__ __forceinline__ void store_matrix_x4_transposed(void* row, const unsigned (&in)[4]) {
+  VITRUM_STORE_MATRIX(4, true,
+                      "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};"
+                      ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1]), "r"(in[2]), "r"(in[3])
+                      : "memory");
+}
+#undef VITRUM_STORE_MATRIX
+
+// ---- Products of a warpgroup: bf16 operands, float32 sums ----
+// d [64, N] += a [64, 16] b [16, N], N a multiple of 16 up to 256. Register i of thread t of the warpgroup is in row
 // 16 (t / 32) + t % 32 / 4 + 8 (i / 2 % 2), column 8 (i / 4) + 2 (t % 4) + i % 2. Products are started, closed as a
 // group and waited for; until then neither their operands are written nor d is touched. group_fence comes before the
-// first product and after every other use of d.
+// first product and after every other use of d, and of operands in registers.
 
 __device__ __forceinline__ void group_fence() {
 #ifdef VITRUM_EMULATOR
@@ -216,84 +364,136 @@ __device__ __forceinline__ void group_wait() {
 #endif
 }
 
-// Describes an operand whose tiles of 8 rows of 128 bytes, each 1024 bytes, hold their 16-byte chunks in the swizzle of
-// 128 bytes. Rows run along k, or along m or n in transposed operands.
+// Behind a wait: the compiler computes nothing from these sums before it.
+template <int count>
+__device__ __forceinline__ void group_settle(float (&d)[count]) {
+#ifndef VITRUM_EMULATOR
+#pragma unroll
+  for (int i = 0; i < count; i++) asm volatile("" : "+f"(d[i])::"memory");
+#endif
+}
+
+// Behind a wait: operands in registers, kept there until now.
+template <int steps>
+__device__ __forceinline__ void group_keep(const unsigned (&a)[steps][4]) {
+#ifndef VITRUM_EMULATOR
+#pragma unroll
+  for (int k = 0; k < steps; k++)
+    asm volatile("" ::"r"(a[k][0]), "r"(a[k][1]), "r"(a[k][2]), "r"(a[k][3]) : "memory");
+#endif
+}
+
+// Describes an operand in shared memory whose tiles of 8 rows of `swizzle` bytes (128, 64 or 32) hold their 16-byte
+// chunks in that swizzle, as bulk copies leave them. Rows run along k, or along m or n in transposed operands.
 //
-// Not transposed: `stride` is from 8 rows (of m or n) to the next 8; the next 16 of k begin 32 bytes on; `leading` is
-// not used. Transposed: `stride` is from 8 rows (of k) to the next 8, `leading` from 64 columns (of m or n) to the next
-// 64; the next 16 of k begin 2 * stride on. All in bytes.
+// Not transposed: `stride` is from 8 rows (of m or n) to the next 8; the next 16 of k begin 32 bytes on, within the
+// row; `leading` is not used. Transposed: `stride` is from 8 rows (of k) to the next 8, `leading` from one row of
+// columns (64 of m or n under a swizzle of 128 bytes) to the next; the next 16 of k begin 2 * stride on. All in bytes.
+template <int swizzle = 128>
 __device__ __forceinline__ unsigned long long operand_of(const void* start, unsigned leading, unsigned stride) {
+  static_assert(swizzle == 128 || swizzle == 64 || swizzle == 32, "a swizzle of 128, 64 or 32 bytes");
   unsigned long long address = (shared_address(start) & 0x3ffff) >> 4;
   return address | (unsigned long long)(leading >> 4 & 0x3fff) << 16 |
-         (unsigned long long)(stride >> 4 & 0x3fff) << 32 | 1ull << 62;
+         (unsigned long long)(stride >> 4 & 0x3fff) << 32 |
+         (swizzle == 128  ? 1ull
+          : swizzle == 64 ? 2ull
+                          : 3ull)
+             << 62;
 }
 
-#ifdef VITRUM_EMULATOR
-#define VITRUM_GROUP_MULTIPLY(n) emulator::wgmma(d, n, a, b, accumulate, a_transposed, b_transposed)
-#else
-#define VITRUM_GROUP_MULTIPLY(n) VITRUM_GROUP_MULTIPLY_##n
-#define VITRUM_SUMS(i) \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
-      "+f"(d[i + 7]), "+f"(d[i + 8]), "+f"(d[i + 9]), "+f"(d[i + 10]), "+f"(d[i + 11]), "+f"(d[i + 12]), \
-      "+f"(d[i + 13]), "+f"(d[i + 14]), "+f"(d[i + 15])
-#define VITRUM_OPERANDS "l"(a), "l"(b), "r"((int)accumulate), "n"((int)a_transposed), "n"((int)b_transposed)
-#define VITRUM_NAMES_64 \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
-  "%23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define VITRUM_GROUP_MULTIPLY_64 \
-  asm volatile( \
-      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %34, 0;\n\twgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " \
-      "{" VITRUM_NAMES_64 "}, %32, %33, p, 1, 1, %35, %36;\n\t}" \
-      : VITRUM_SUMS(0), VITRUM_SUMS(16) \
-      : VITRUM_OPERANDS)
-#define VITRUM_NAMES_128 \
-  VITRUM_NAMES_64 \
-      ", " \
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, " \
-      "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define VITRUM_GROUP_MULTIPLY_128 \
-  asm volatile( \
-      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %66, 0;\n\twgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " \
-      "{" VITRUM_NAMES_128 "}, %64, %65, p, 1, 1, %67, %68;\n\t}" \
-      : VITRUM_SUMS(0), VITRUM_SUMS(16), VITRUM_SUMS(32), VITRUM_SUMS(48) \
-      : VITRUM_OPERANDS)
-#define VITRUM_NAMES_192 \
-  VITRUM_NAMES_128 \
-      ", " \
-      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, " \
-      "%85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define VITRUM_GROUP_MULTIPLY_192 \
-  asm volatile( \
-      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %98, 0;\n\twgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 " \
-      "{" VITRUM_NAMES_192 "}, %96, %97, p, 1, 1, %99, %100;\n\t}" \
-      : VITRUM_SUMS(0), VITRUM_SUMS(16), VITRUM_SUMS(32), VITRUM_SUMS(48), VITRUM_SUMS(64), VITRUM_SUMS(80) \
-      : VITRUM_OPERANDS)
-#endif
-
-// Without `accumulate`, d is overwritten.
-template <bool a_transposed, bool b_transposed>
-__device__ __forceinline__ void group_multiply(float (&d)[32], unsigned long long a, unsigned long long b,
-                                               bool accumulate) {
-  VITRUM_GROUP_MULTIPLY(64);
-}
-template <bool a_transposed, bool b_transposed>
-__device__ __forceinline__ void group_multiply(float (&d)[64], unsigned long long a, unsigned long long b,
-                                               bool accumulate) {
-  VITRUM_GROUP_MULTIPLY(128);
-}
-template <bool a_transposed, bool b_transposed>
-__device__ __forceinline__ void group_multiply(float (&d)[96], unsigned long long a, unsigned long long b,
-                                               bool accumulate) {
-  VITRUM_GROUP_MULTIPLY(192);
-}
 #ifndef VITRUM_EMULATOR
-#undef VITRUM_SUMS
-#undef VITRUM_OPERANDS
-#undef VITRUM_NAMES_64
-#undef VITRUM_NAMES_128
-#undef VITRUM_NAMES_192
-#undef VITRUM_GROUP_MULTIPLY_64
-#undef VITRUM_GROUP_MULTIPLY_128
-#undef VITRUM_GROUP_MULTIPLY_192
+#define VITRUM_EIGHT_SUMS(i) \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+      "+f"(d[i + 7])
+#define VITRUM_NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define VITRUM_SUMS_16 VITRUM_EIGHT_SUMS(0)
+#define VITRUM_NAMES_32 VITRUM_NAMES_16 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define VITRUM_SUMS_32 VITRUM_SUMS_16, VITRUM_EIGHT_SUMS(8)
+#define VITRUM_NAMES_48 VITRUM_NAMES_32 ", %16, %17, %18, %19, %20, %21, %22, %23"
+#define VITRUM_SUMS_48 VITRUM_SUMS_32, VITRUM_EIGHT_SUMS(16)
+#define VITRUM_NAMES_64 VITRUM_NAMES_48 ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define VITRUM_SUMS_64 VITRUM_SUMS_48, VITRUM_EIGHT_SUMS(24)
+#define VITRUM_NAMES_80 VITRUM_NAMES_64 ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define VITRUM_SUMS_80 VITRUM_SUMS_64, VITRUM_EIGHT_SUMS(32)
+#define VITRUM_NAMES_96 VITRUM_NAMES_80 ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define VITRUM_SUMS_96 VITRUM_SUMS_80, VITRUM_EIGHT_SUMS(40)
+#define VITRUM_NAMES_112 VITRUM_NAMES_96 ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define VITRUM_SUMS_112 VITRUM_SUMS_96, VITRUM_EIGHT_SUMS(48)
+#define VITRUM_NAMES_128 VITRUM_NAMES_112 ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define VITRUM_SUMS_128 VITRUM_SUMS_112, VITRUM_EIGHT_SUMS(56)
+#define VITRUM_NAMES_144 VITRUM_NAMES_128 ", %64, %65, %66, %67, %68, %69, %70, %71"
+#define VITRUM_SUMS_144 VITRUM_SUMS_128, VITRUM_EIGHT_SUMS(64)
+#define VITRUM_NAMES_160 VITRUM_NAMES_144 ", %72, %73, %74, %75, %76, %77, %78, %79"
+#define VITRUM_SUMS_160 VITRUM_SUMS_144, VITRUM_EIGHT_SUMS(72)
+#define VITRUM_NAMES_176 VITRUM_NAMES_160 ", %80, %81, %82, %83, %84, %85, %86, %87"
+#define VITRUM_SUMS_176 VITRUM_SUMS_160, VITRUM_EIGHT_SUMS(80)
+#define VITRUM_NAMES_192 VITRUM_NAMES_176 ", %88, %89, %90, %91, %92, %93, %94, %95"
+#define VITRUM_SUMS_192 VITRUM_SUMS_176, VITRUM_EIGHT_SUMS(88)
+#define VITRUM_NAMES_208 VITRUM_NAMES_192 ", %96, %97, %98, %99, %100, %101, %102, %103"
+#define VITRUM_SUMS_208 VITRUM_SUMS_192, VITRUM_EIGHT_SUMS(96)
+#define VITRUM_NAMES_224 VITRUM_NAMES_208 ", %104, %105, %106, %107, %108, %109, %110, %111"
+#define VITRUM_SUMS_224 VITRUM_SUMS_208, VITRUM_EIGHT_SUMS(104)
+#define VITRUM_NAMES_240 VITRUM_NAMES_224 ", %112, %113, %114, %115, %116, %117, %118, %119"
+#define VITRUM_SUMS_240 VITRUM_SUMS_224, VITRUM_EIGHT_SUMS(112)
+#define VITRUM_NAMES_256 VITRUM_NAMES_240 ", %120, %121, %122, %123, %124, %125, %126, %127"
+#define VITRUM_SUMS_256 VITRUM_SUMS_240, VITRUM_EIGHT_SUMS(120)
+#define VITRUM_WGMMA(n, operands, accumulates, transposed) \
+  "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, " accumulates ", 0;\n\twgmma.mma_async.sync.aligned.m64n" #n \
+  "k16.f32.bf16.bf16 {" VITRUM_NAMES_##n "}, " operands ", p, 1, 1, " transposed ";\n\t}"
 #endif
+
+// The products of one N; o0 to o6 are the numbers of the operands behind the sums. Both operands in shared memory:
+//
+//   group_multiply<a_transposed, b_transposed>(d, a, b, accumulate)
+//
+// or a in registers, four of each thread: register i holds row 16 (t / 32) + t % 32 / 4 + 8 (i % 2) and columns
+// 2 (t % 4) + 8 (i / 2) and the next, as mma.sync's:
+//
+//   group_multiply<b_transposed>(d, a, b, accumulate)
+//
+// Without `accumulate`, d is overwritten.
+#ifdef VITRUM_EMULATOR
+#define VITRUM_MULTIPLY_SHARED(n, o0, o1, o2, o3, o4) \
+  emulator::wgmma(d, n, a, b, accumulate, a_transposed, b_transposed)
+#define VITRUM_MULTIPLY_REGISTERS(n, o0, o1, o2, o3, o4, o5, o6) \
+  emulator::wgmma_of_registers(d, n, a, b, accumulate, b_transposed)
+#else
+#define VITRUM_MULTIPLY_SHARED(n, o0, o1, o2, o3, o4) \
+  asm volatile(VITRUM_WGMMA(n, "%" #o0 ", %" #o1, "%" #o2, "%" #o3 ", %" #o4) \
+               : VITRUM_SUMS_##n \
+               : "l"(a), "l"(b), "r"((int)accumulate), "n"((int)a_transposed), "n"((int)b_transposed))
+#define VITRUM_MULTIPLY_REGISTERS(n, o0, o1, o2, o3, o4, o5, o6) \
+  asm volatile(VITRUM_WGMMA(n, "{%" #o0 ", %" #o1 ", %" #o2 ", %" #o3 "}, %" #o4, "%" #o5, "%" #o6) \
+               : VITRUM_SUMS_##n \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)accumulate), "n"((int)b_transposed))
+#endif
+#define VITRUM_GROUP_MULTIPLY(n, o0, o1, o2, o3, o4, o5, o6) \
+  template <bool a_transposed, bool b_transposed> \
+  __device__ __forceinline__ void group_multiply(float (&d)[n / 2], unsigned long long a, unsigned long long b, \
+                                                 bool accumulate) { \
+    VITRUM_MULTIPLY_SHARED(n, o0, o1, o2, o3, o4); \
+  } \
+  template <bool b_transposed> \
+  __device__ __forceinline__ void group_multiply(float (&d)[n / 2], const unsigned (&a)[4], unsigned long long b, \
+                                                 bool accumulate) { \
+    VITRUM_MULTIPLY_REGISTERS(n, o0, o1, o2, o3, o4, o5, o6); \
+  }
+VITRUM_GROUP_MULTIPLY(16, 8, 9, 10, 11, 12, 13, 14)
+VITRUM_GROUP_MULTIPLY(32, 16, 17, 18, 19, 20, 21, 22)
+VITRUM_GROUP_MULTIPLY(48, 24, 25, 26, 27, 28, 29, 30)
+VITRUM_GROUP_MULTIPLY(64, 32, 33, 34, 35, 36, 37, 38)
+VITRUM_GROUP_MULTIPLY(80, 40, 41, 42, 43, 44, 45, 46)
+VITRUM_GROUP_MULTIPLY(96, 48, 49, 50, 51, 52, 53, 54)
+VITRUM_GROUP_MULTIPLY(112, 56, 57, 58, 59, 60, 61, 62)
+VITRUM_GROUP_MULTIPLY(128, 64, 65, 66, 67, 68, 69, 70)
+VITRUM_GROUP_MULTIPLY(144, 72, 73, 74, 75, 76, 77, 78)
+VITRUM_GROUP_MULTIPLY(160, 80, 81, 82, 83, 84, 85, 86)
+VITRUM_GROUP_MULTIPLY(176, 88, 89, 90, 91, 92, 93, 94)
+VITRUM_GROUP_MULTIPLY(192, 96, 97, 98, 99, 100, 101, 102)
+VITRUM_GROUP_MULTIPLY(208, 104, 105, 106, 107, 108, 109, 110)
+VITRUM_GROUP_MULTIPLY(224, 112, 113, 114, 115, 116, 117, 118)
+VITRUM_GROUP_MULTIPLY(240, 120, 121, 122, 123, 124, 125, 126)
+VITRUM_GROUP_MULTIPLY(256, 128, 129, 130, 131, 132, 133, 134)
 #undef VITRUM_GROUP_MULTIPLY
+#undef VITRUM_MULTIPLY_SHARED
+#undef VITRUM_MULTIPLY_REGISTERS

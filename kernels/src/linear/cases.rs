@@ -19,6 +19,16 @@ pub fn cases() -> OpCases {
             case(197, 96, 32, false, gelu),
             case(13, 130, 257, true, None),
             case(530, 20, 12, true, gelu),
+            // Whole vectors of 8 but no whole tiles: what tensor cores take in bf16.
+            case(1, 8, 8, true, None),
+            case(77, 72, 40, true, gelu),
+            case(150, 208, 136, false, relu),
+            case(70, 1000, 24, true, None),
+            // Gradients of weights that are sums of several parts.
+            case(1100, 24, 16, true, gelu),
+            // Several large tiles, one block after another: what sm_90 divides among blocks that stay.
+            case(300, 400, 136, true, gelu),
+            case(1100, 200, 72, true, None),
         ],
         random: |draw: &mut Draw| {
             let (m, n, k) = (draw.range(1, 40), draw.range(1, 40), draw.range(1, 40));

@@ -94,7 +94,7 @@ impl Op for Linear {
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(inputs, wanted, workers),
-            Target::Cuda(caps) => cuda::scratch(inputs, wanted, caps),
+            Target::Cuda(caps) => cuda::scratch(self, inputs, wanted, caps),
             Target::Wgpu(caps) => wgpu::scratch(inputs, wanted, caps),
         }
     }
@@ -119,7 +119,7 @@ impl Op for Linear {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
-            Exec::Cuda(exec) => cuda::backward(exec, &io),
+            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }

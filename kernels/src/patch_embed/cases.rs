@@ -15,6 +15,7 @@ pub fn cases() -> OpCases {
             case([3, 1, 28, 28], 4, 33, true),
             case([1, 3, 32, 16], 8, 96, false),
             case([2, 2, 15, 10], 5, 7, true),
+            case([5, 3, 32, 48], 16, 72, true),
         ],
         random: |draw: &mut Draw| {
             let patch = draw.range(1, 5);

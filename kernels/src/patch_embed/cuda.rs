@@ -1,7 +1,7 @@
 //! Launches on CUDA: products whose operand is read from the image, or written to it, where its patches lie.
 
 use engine::device::cuda::{Caps, CudaExec, Param};
-use engine::{Backward, Forward, Inputs, Result, Scratch, Spec};
+use engine::{Backward, DType, Forward, Inputs, Result, Scratch, Spec};
 
 use super::Sizes;
 use crate::common::cuda::grad_at;
@@ -16,10 +16,19 @@ fn image(sizes: &Sizes, operand: Operand) -> Option<Image> {
     Some(Image { operand, grid: sizes.grid(), side: sizes.patch, channels: sizes.channels })
 }
 
+/// `dW`, with the bias gradient where that is wanted too.
+fn weight_product(storage: DType, sizes: &Sizes, a_sums: Option<(Param, bool)>) -> Product {
+    let [rows, embed, inner] = extents(sizes);
+    Product { a_sums, image: image(sizes, Operand::B), ..Product::of(storage, Layout::Tn, [embed, inner, rows]) }
+}
+
 pub(super) fn scratch(inputs: &[Spec], wanted: Inputs, caps: Caps) -> Scratch {
-    let [rows, embed, inner] = extents(&Sizes::of(inputs));
-    let product = if wanted.has(1) { Product::scratch([embed, inner, rows], caps) } else { 0 };
-    let sums = if wanted.has(2) { ColumnSums::scratch(rows, embed) } else { 0 };
+    let sizes = Sizes::of(inputs);
+    let [rows, embed, _] = extents(&sizes);
+    let storage = inputs.first().map_or(DType::F32, |x| x.dtype);
+    let a_sums = wanted.has(2).then_some((Param::NULL, false));
+    let product = if wanted.has(1) { weight_product(storage, &sizes, a_sums).scratch(caps) } else { 0 };
+    let sums = if wanted.has(2) && !wanted.has(1) { ColumnSums::scratch(rows, embed) } else { 0 };
     Scratch { forward: 0, backward: product.max(sums) }
 }
 
@@ -44,15 +53,14 @@ pub(super) fn backward(exec: &mut CudaExec, io: &Backward) -> Result<()> {
         let image = image(&sizes, Operand::C);
         Product { add, image, ..Product::new(storage, Layout::Nn, [rows, inner, embed], args) }.launch(exec)?;
     }
+    let db = grad_at(io.d_inputs.get(2).and_then(Option::as_ref))?;
+    let scratch = io.scratch.address()?;
     if let Some((dw, add)) = grad_at(io.d_inputs[1].as_ref())? {
-        let args = [dy, io.inputs[0].address()?, dw];
-        let (image, scratch) = (image(&sizes, Operand::B), io.scratch.address()?);
-        let product = Product::new(storage, Layout::Tn, [embed, inner, rows], args);
-        Product { add, image, scratch, ..product }.launch(exec)?;
+        let product = weight_product(storage, &sizes, db);
+        let b = io.inputs[0].address()?;
+        return Product { a: dy, b, c: dw, add, scratch, ..product }.launch(exec);
     }
-    if let Some((sums, add)) = grad_at(io.d_inputs.get(2).and_then(Option::as_ref))? {
-        let (slope, scratch) = (Param::NULL, io.scratch.address()?);
-        ColumnSums { storage, rows, width: embed, x: dy, slope, sums, add, scratch }.launch(exec)?;
-    }
-    Ok(())
+    let Some((sums, add)) = db else { return Ok(()) };
+    let slope = Param::NULL;
+    ColumnSums { storage, rows, width: embed, x: dy, slope, sums, add, scratch }.launch(exec)
 }

@@ -23,6 +23,11 @@ pub fn cases() -> OpCases {
             case([2, 65, 48], identity(48, Entries::Sign, Sharing::Batch)),
             case([2, 7, 131], identity(131, Entries::Normal, Sharing::Batch)),
             case([2, 7, 131], identity(131, Entries::Normal, Sharing::PerImage)),
+            // Whole vectors of 8: in bf16 drawn inside the product, and as a matrix where many rows meet one.
+            case([3, 70, 40], identity(40, Entries::Normal, Sharing::PerImage)),
+            case([3, 9, 24], zero(200, Sharing::PerImage)),
+            case([2, 9, 72], zero(16, Sharing::Batch)),
+            case([3, 65, 40], zero(24, Sharing::Batch)),
         ],
         random: |draw: &mut Draw| {
             let k = draw.range(1, 40);

@@ -132,7 +132,7 @@ impl Op for StochasticLinear {
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(self, inputs, wanted, workers),
-            Target::Cuda(_) => cuda::scratch(self, inputs, wanted),
+            Target::Cuda(caps) => cuda::scratch(self, inputs, wanted, caps),
             Target::Wgpu(caps) => {
                 let bytes = wgpu::scratch(self, inputs, caps);
                 Scratch { forward: bytes, backward: if wanted.has(0) { bytes } else { 0 } }

@@ -23,7 +23,8 @@ enum Coordinate {
   block_dim_z,
   grid_dim_x,
   grid_dim_y,
-  grid_dim_z
+  grid_dim_z,
+  cluster_rank
 };
 [[gnu::const]] unsigned coordinate(Coordinate which);
 
@@ -68,6 +69,8 @@ unsigned long long atomic(Atomic kind, void* pointer, int bytes, unsigned long l
 
 // ldmatrix: lane l names one row of 16 bytes; `count` is 1, 2 or 4 matrices of 8 x 8 halfwords.
 void load_matrix(unsigned* out, const void* row, int count, bool transposed);
+// stmatrix (sm_90), the way back.
+void store_matrix(void* row, const unsigned* in, int count, bool transposed);
 // mma.sync: d = a * b + c in float32, fragments laid out as PTX says.
 enum class Product { bf16_m16n8k16, f16_m16n8k16, tf32_m16n8k8 };
 void multiply_matrix(Product kind, float* d, const unsigned* a, const unsigned* b, const float* c);
@@ -85,6 +88,8 @@ void copy_wait(int groups);
 void mbarrier_init(void* barrier, unsigned count);
 void mbarrier_invalidate(void* barrier);
 void mbarrier_arrive(void* barrier);
+// mapa, then mbarrier.arrive: at the same place in the shared memory of the cluster's block `rank`.
+void mbarrier_arrive_remote(void* barrier, unsigned rank);
 // arrive.expect_tx: the phase also waits for `bytes` bytes of copies.
 void mbarrier_arrive_expect(void* barrier, unsigned bytes);
 // Until the phase of this parity is complete.
@@ -93,16 +98,26 @@ void mbarrier_wait(void* barrier, unsigned parity);
 void fence_proxy_async();
 void fence_mbarrier_init();
 
-// cp.async.bulk.tensor.2d: the map's box whose first element is (x, y), x the contiguous dimension.
-void tensor_load(void* shared, const void* map, void* barrier, int x, int y);
-void tensor_store(const void* map, const void* shared, int x, int y);
+// A box's first element, from the contiguous dimension on.
+struct Origin {
+  int rank, at[5];
+};
+// cp.async.bulk.tensor: the map's box at `origin`.
+void tensor_load(void* shared, const void* map, void* barrier, Origin origin);
+// The same to all blocks of the cluster whose bit is set in `blocks`: to the same places there.
+void tensor_load_multicast(void* shared, const void* map, void* barrier, unsigned blocks, Origin origin);
+void tensor_store(const void* map, const void* shared, Origin origin);
 void bulk_commit();
 // cp.async.bulk.wait_group and wait_group.read: all but the last `groups` groups are done.
 void bulk_wait(int groups);
 
+// barrier.cluster.arrive and wait.
+void cluster_arrive();
+void cluster_wait();
+
 bool elect_one();
-// setmaxnreg.
-void set_registers(int count);
+// setmaxnreg, .inc or .dec.
+void set_registers(int count, bool increases);
 
 void wgmma_fence();
 void wgmma_commit();
@@ -110,6 +125,9 @@ void wgmma_wait(int groups);
 // wgmma.mma_async m64nNk16, bf16 to float32: d = a * b, + d if `accumulate`; N = `columns`, d has N / 2 elements.
 void wgmma(float* d, int columns, unsigned long long a, unsigned long long b, bool accumulate, bool a_transposed,
            bool b_transposed);
+// The same with a in registers: 4 of each thread.
+void wgmma_of_registers(float* d, int columns, const unsigned* a, unsigned long long b, bool accumulate,
+                        bool b_transposed);
 
 // __threadfence(): blocks that hand data over to each other call it.
 void thread_fence();

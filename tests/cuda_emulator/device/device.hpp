@@ -84,6 +84,10 @@ template <int bound>
 __device__ inline void launch_bound() {
   EMULATOR_FACT(emulator_launch_bound, bound, 1);
 }
+template <unsigned x, unsigned y = 1, unsigned z = 1>
+__device__ inline void cluster_dims() {
+  EMULATOR_FACT(emulator_cluster, x | y << 8 | z << 16, 1);
+}
 constexpr int first_of(int first, int = 0, int = 0) { return first; }
 }  // namespace emulator
 

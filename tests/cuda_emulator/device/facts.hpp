@@ -10,7 +10,7 @@ struct EmulatorFact {
   unsigned long bytes;
   unsigned long align;
 };
-enum { emulator_dynamic_shared = -1, emulator_launch_bound = -2 };
+enum { emulator_dynamic_shared = -1, emulator_launch_bound = -2, emulator_cluster = -3 };
 
 struct EmulatorKernel {
   const char* name;

@@ -9,23 +9,39 @@ struct alignas(64) TensorMap {
   unsigned char bytes[128];
 };
 
-// A matrix in rows that are `pitch` bytes apart, taken in boxes; by the numbers of CUtensorMapDataType: 6 float16, 7
-// float32, 9 bf16. Boxes of bf16 have the swizzle of 128 bytes.
+// A tensor and the boxes it is taken in, from the contiguous dimension on; by the numbers of CUtensorMapDataType (6
+// float16, 7 float32, 9 bf16) and CUtensorMapSwizzle (0 none, 1 to 3 for 32, 64, 128 bytes).
+struct TensorShape {
+  int type, swizzle;
+  std::vector<unsigned long long> dims, strides;
+  std::vector<unsigned> box;
+};
+constexpr int float32_elements = 7, bf16_elements = 9;
+
+inline TensorMap map_of(Session& session, DevicePointer start, const TensorShape& shape) {
+  TensorMap map{};
+  unsigned steps[] = {1, 1, 1, 1, 1};
+  session.keep(cuTensorMapEncodeTiled(&map, shape.type, static_cast<unsigned>(shape.dims.size()),
+                                      reinterpret_cast<void*>(start), shape.dims.data(), shape.strides.data(),
+                                      shape.box.data(), steps, 0, shape.swizzle, 2, 0));
+  return map;
+}
+
+// A matrix in rows that are `pitch` bytes apart. Boxes of bf16 have the swizzle of 128 bytes.
 struct MapShape {
   int type;
   unsigned long long rows, columns, pitch;
   unsigned box_rows, box_columns;
 };
-constexpr int float32_elements = 7, bf16_elements = 9;
 
 inline TensorMap map_of(Session& session, DevicePointer start, const MapShape& shape) {
-  TensorMap map{};
-  unsigned long long dims[] = {shape.columns, shape.rows}, strides[] = {shape.pitch};
-  unsigned box[] = {shape.box_columns, shape.box_rows}, steps[] = {1, 1};
   int swizzle = shape.type == bf16_elements ? 3 : 0;
-  session.keep(cuTensorMapEncodeTiled(&map, shape.type, 2, reinterpret_cast<void*>(start), dims, strides, box, steps, 0,
-                                      swizzle, 2, 0));
-  return map;
+  return map_of(session, start,
+                TensorShape{shape.type,
+                            swizzle,
+                            {shape.columns, shape.rows},
+                            {shape.pitch},
+                            {shape.box_columns, shape.box_rows}});
 }
 
 inline std::vector<unsigned short> halves(size_t count, unsigned seed) {
@@ -133,14 +149,14 @@ inline std::vector<Proof> hopper_proofs() {
       {"map_stride", file, "cuTensorMapEncodeTiled: stride 1 is no multiple of 16", false,
        [](Session& session, bool broken) {
          DevicePointer start = session.fresh(64 * 144);
-         map_of(session, start, {bf16_elements, 64, 65, broken ? 130u : 144u, 64, 64});
-         return session.error == 0;
+         TensorMap map = map_of(session, start, MapShape{bf16_elements, 64, 65, broken ? 130u : 144u, 64, 64});
+         return map.bytes[0] != 0 && session.error == 0;
        }},
       {"map_box", file, "a row of the box has 256 bytes, more than its swizzle of 128", false,
        [](Session& session, bool broken) {
          DevicePointer start = session.fresh(64 * 256);
-         map_of(session, start, {bf16_elements, 64, 128, 256, 64, broken ? 128u : 64u});
-         return session.error == 0;
+         TensorMap map = map_of(session, start, MapShape{bf16_elements, 64, 128, 256, 64, broken ? 128u : 64u});
+         return map.bytes[0] != 0 && session.error == 0;
        }},
   };
 }

@@ -11,6 +11,8 @@
 
 #include "demo.hpp"
 #include "hopper.hpp"
+#include "hopper_cluster.hpp"
+#include "hopper_heads.hpp"
 #include "host.hpp"
 
 namespace {
@@ -21,7 +23,7 @@ struct Setting {
 constexpr Setting settings[] = {{"0", "late"}, {"1", "early"}, {"2", "late"}, {"7", "early"}};
 
 // Proofs about sm_90 run on such a device, all others on sm_80.
-bool needs_hopper(const std::string& file) { return file == "hopper.cu"; }
+bool needs_hopper(const std::string& file) { return file.rfind("hopper", 0) == 0; }
 
 struct Outcome {
   int status;        // 0 right, 1 wrong results, 99 the emulator found something, above 128 killed
@@ -168,7 +170,7 @@ int main(int count, char** arguments) {
   bool verbose = std::erase(parts, "--verbose") > 0;
   Prover prover(arguments[1], arguments[2], verbose);
   for (const auto& proofs : {demo_proofs(), barrier_proofs(), access_proofs(), sharing_proofs(), warp_proofs(),
-                             tensor_proofs(), host_proofs(), hopper_proofs()}) {
+                             tensor_proofs(), host_proofs(), hopper_proofs(), head_proofs(), cluster_proofs()}) {
     for (const Proof& proof : proofs) {
       if (wanted(proof.name, parts)) prover.prove(proof);
     }

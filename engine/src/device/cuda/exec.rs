@@ -1,5 +1,6 @@
 //! What an op calls to launch a kernel.
 
+use std::ffi::c_void;
 use std::sync::{Arc, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
@@ -101,6 +102,15 @@ impl Param {
         address.unwrap_or(Ok(Self::NULL))
     }
 
+    pub(super) fn is_multiple_of(self, bytes: u64) -> bool {
+        self.0.is_multiple_of(bytes)
+    }
+
+    /// As a number; `other` for [`Param::NULL`].
+    pub(super) fn or_if_null(self, other: usize) -> u64 {
+        if self == Self::NULL { Self::from(other).0 } else { self.0 }
+    }
+
     /// The address `bytes` behind this one.
     #[must_use]
     pub fn after(self, bytes: usize) -> Self {
@@ -138,6 +148,17 @@ impl From<f64> for Param {
 impl From<bool> for Param {
     fn from(value: bool) -> Self {
         Self(u64::from(value))
+    }
+}
+
+/// A parameter of a kernel that is longer than 8 bytes: a struct, a [`TensorMap`](super::TensorMap).
+#[derive(Clone, Debug)]
+pub struct Whole(Vec<u64>);
+
+impl Whole {
+    /// What `value` holds, laid out as the kernel's parameter.
+    pub fn of<P: Pod>(value: &P) -> Self {
+        Self(bytemuck::pod_collect_to_vec(bytemuck::bytes_of(value)))
     }
 }
 
@@ -185,8 +206,19 @@ pub(super) struct Pending {
 pub(super) enum Params {
     /// One each: the driver reads as many bytes as the kernel's parameter has, and numbers lie at the lower end.
     Each(Vec<u64>),
-    /// One that fills them all: a struct.
-    Whole(Vec<u64>),
+    /// Longer ones.
+    Wholes(Vec<Whole>),
+}
+
+impl Params {
+    /// Where each parameter lies.
+    pub fn pointers(&self) -> Vec<*mut c_void> {
+        let pointer = |word: &u64| std::ptr::from_ref(word).cast_mut().cast::<c_void>();
+        match self {
+            Self::Each(params) => params.iter().map(pointer).collect(),
+            Self::Wholes(params) => params.iter().filter_map(|Whole(words)| words.first().map(pointer)).collect(),
+        }
+    }
 }
 
 /// Collects the launches of ops.
@@ -244,7 +276,15 @@ impl CudaExec {
     /// # Errors
     /// As [`CudaExec::launch`].
     pub fn launch_with<P: Pod>(&mut self, kernel: Kernel, grid: Grid, params: &P) -> Result<()> {
-        self.push(kernel, grid, Params::Whole(bytemuck::pod_collect_to_vec(bytemuck::bytes_of(params))))
+        self.launch_wholes(kernel, grid, vec![Whole::of(params)])
+    }
+
+    /// As [`CudaExec::launch`], of a kernel with several parameters of any length.
+    ///
+    /// # Errors
+    /// As [`CudaExec::launch`].
+    pub fn launch_wholes(&mut self, kernel: Kernel, grid: Grid, params: Vec<Whole>) -> Result<()> {
+        self.push(kernel, grid, Params::Wholes(params))
     }
 
     fn push(&mut self, kernel: Kernel, grid: Grid, params: Params) -> Result<()> {

@@ -7,6 +7,7 @@
 //! | `memory.rs` | slabs: plain allocations |
 //! | `exec.rs` | what an op calls to launch a kernel |
 //! | `recording.rs` | a plan's launches, captured as a graph; times per launch |
+//! | `tensor_map.rs` | what bulk copies (TMA) must know of a tensor |
 //! | `builtin.rs` | the launches that the engine itself needs |
 //!
 //! Nothing of CUDA is needed to build. Ops run once, when the plan is made, and leave their launches in a recording; a
@@ -18,6 +19,7 @@ mod library;
 mod memory;
 mod nvrtc;
 mod recording;
+mod tensor_map;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,11 +30,12 @@ use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUevent_flags, cudaEr
 use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, result};
 
 pub(super) use builtin::builtin;
-pub use exec::{CudaExec, Grid, Kernel, Param};
+pub use exec::{CudaExec, Grid, Kernel, Param, Whole};
 pub use library::searched;
 pub(super) use memory::{CudaPlace, CudaSlab};
 pub use nvrtc::{Compiled, compile, version as compiler};
 pub(crate) use recording::Recording;
+pub use tensor_map::{Boxes, Swizzle, TensorMap};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};

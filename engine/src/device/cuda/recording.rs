@@ -1,13 +1,12 @@
 //! A plan's launches: one graph per replay, and one of each part that is timed alone.
 
-use std::ffi::c_void;
 use std::ops::Range;
 use std::time::Duration;
 
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaGraph, result};
 
-use super::exec::{CudaExec, Params, Pending};
+use super::exec::{CudaExec, Pending};
 use super::{Cuda, between, failed};
 use crate::error::{Error, Result};
 
@@ -63,11 +62,7 @@ impl Recording {
     }
 
     fn launch(&self, launch: &Pending) -> Result<()> {
-        let pointer = |param: &u64| std::ptr::from_ref(param).cast_mut().cast::<c_void>();
-        let mut params: Vec<*mut c_void> = match &launch.params {
-            Params::Each(params) => params.iter().map(pointer).collect(),
-            Params::Whole(params) => params.first().map(pointer).into_iter().collect(),
-        };
+        let mut params = launch.params.pointers();
         // SAFETY: the driver reads as many bytes of each parameter as the kernel declares, which the emulator compares with
         // its source; addresses lie in slabs that outlive the recording's use (see plan/run.rs).
         unsafe {

@@ -1,4 +1,4 @@
-// C = act(A B + bias), with A, B or C in an image as its patches, and A times a slope.
+// C = act(A B + bias) times a factor, with A, B or C in an image as its patches, and A times a slope.
 //
 // Mapping: a block of 256 threads makes a tile of C, 64 or 128 on a side: thread (y, x) of 16 x 16 has rows 4 y .. 4 y + 3
 // and columns 4 x .. 4 x + 3 of it, and the same 64 further on in a tile of 128. Steps of 8 along k pass through shared
@@ -6,35 +6,7 @@
 // parts of k, whose sums go to `sums` and are added in order by `total` of sums.cu.
 // Bytes per tile and step: 2 x 8 x side reals read. Order of a sum: along k, by fused multiplication and addition.
 #include "math.cuh"
-#include "storage.cuh"
-
-// As Params of mod.rs.
-struct Product {
-  const real *a, *b, *bias;
-  const real* slope;  // as A in memory: a factor of it
-  real* c;
-  real* c_slope;  // as C: where the derivative of the activation goes
-  float* sums;    // [parts, m, n] where k is divided
-  unsigned long long a_batch, b_batch, c_batch;  // elements of one batch
-  unsigned m, n, k, chunk;
-  unsigned activation, add;
-  unsigned image;  // 0, or which of A, B, C lies in an image: 1, 2, 3
-  unsigned across, down, side, channels;  // patches, pixels of one, and planes of the image
-};
-
-// Where the patches' matrix [image and patch, channel and y and x] has an element.
-__device__ size_t in_image(const Product& p, size_t row, unsigned column) {
-  unsigned patches = p.across * p.down;
-  size_t image = row / patches;
-  unsigned patch = row % patches, pixel = column % (p.side * p.side);
-  size_t plane = image * p.channels + column / (p.side * p.side);
-  size_t y = (size_t)(patch / p.across) * p.side + pixel / p.side;
-  return (plane * p.down * p.side + y) * ((size_t)p.across * p.side) + patch % p.across * p.side + pixel % p.side;
-}
-
-__device__ size_t at(const Product& p, unsigned operand, size_t row, unsigned column, size_t width) {
-  return p.image == operand ? in_image(p, row, column) : row * width + column;
-}
+#include "product.cuh"
 
 // Element (row, k) of A, zero outside.
 template <bool across>
@@ -61,6 +33,7 @@ __device__ void finish(const Product& p, unsigned row, unsigned column, float su
   if (p.bias) sum += load(p.bias, column);
   Both y = activated((int)p.activation, sum);
   if (p.c_slope) store(p.c_slope, i, y.slope);
+  if (p.times) y.value *= load(p.times, i);
   put(p.c, i, y.value, p.add);
 }
 

@@ -1,4 +1,17 @@
-//! Matrix products on CUDA: which tile, and its launches.
+//! Matrix products on CUDA.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | a product and its launches |
+//! | `hopper.rs`, `hopper.cu` | the same on sm_90: products of warpgroups (`wgmma`) |
+//! | `tensor.rs`, `tensor.cu` | tensors in bf16: tensor cores (`mma.sync`) |
+//! | `gemm.cu` | tensors in f32, and what tensor cores refuse |
+//! | `sums.rs`, `sums.cu` | sums over rows, and of parts |
+//! | `product.cuh`, `epilogue.cuh`, `tiles.cuh` | what kernels share |
+
+mod hopper;
+mod sums;
+mod tensor;
 
 use bytemuck::{Pod, Zeroable};
 use engine::device::cuda::{Caps, CudaExec, Grid, Kernel, Param};
@@ -9,9 +22,14 @@ use crate::activation::Activation;
 use crate::common::cuda::source;
 pub(crate) use crate::common::product::{Image, Layout, Operand};
 use crate::common::product::{activation_number, image_number};
+pub(crate) use sums::ColumnSums;
+use sums::add_up;
 
+static TENSOR: Source = source("kernels/src/common/gemm_cuda/tensor.cu", include_str!("tensor.cu"));
 static GEMM: Source = source("kernels/src/common/gemm_cuda/gemm.cu", include_str!("gemm.cu"));
-static SUMS: Source = source("kernels/src/common/gemm_cuda/sums.cu", include_str!("sums.cu"));
+
+/// The compute capability whose tensor cores take operands of four warps from shared memory.
+const HOPPER: u32 = 90;
 
 /// Steps of k that a part of a divided sum has at least.
 const LONG: usize = 256;
@@ -27,7 +45,7 @@ pub(crate) enum Slope {
     Factor(Param),
 }
 
-/// `C = act(A B + bias)`.
+/// `C = act(A B + bias)`, times a factor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     /// How tensors are stored.
@@ -47,24 +65,30 @@ pub(crate) struct Product {
     pub bias: Param,
     pub activation: Option<Activation>,
     pub slope: Slope,
+    /// A factor of the result, as C; may be [`Param::NULL`].
+    pub times: Param,
     pub image: Option<Image>,
+    /// With [`Layout::Tn`]: sums of A (times its slope) along k, `[m]`, and whether they are added to.
+    pub a_sums: Option<(Param, bool)>,
     /// Of [`Product::scratch`] bytes, if those are not 0.
     pub scratch: Param,
 }
 
-/// As `Product` in gemm.cu.
+/// As `Product` in product.cuh.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
+pub(crate) struct Params {
     a: Param,
     b: Param,
     bias: Param,
     slope: Param,
+    times: Param,
     c: Param,
     c_slope: Param,
     sums: Param,
+    a_sums: Param,
     batches: [Param; 3],
-    /// m, n, k, chunk; activation, add; image, across, down, side, channels; unused.
+    /// m, n, k, chunk; activation, add; image, across, down, side, channels; batches or parts of k.
     numbers: [u32; 12],
 }
 
@@ -75,19 +99,106 @@ fn word(place: &str, number: usize) -> Result<u32> {
     })
 }
 
+/// How a product is computed.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By tensor cores, as sm_80 has them.
+    Tensor(tensor::Way),
+    /// By tensor cores, as sm_90 has them.
+    Hopper(hopper::Way),
+    /// By the general kernel: side of a tile, and the steps of k that are summed at a time.
+    General { side: usize, chunk: usize },
+}
+
+impl Way {
+    fn chunk(self) -> usize {
+        match self {
+            Self::Tensor(way) => way.chunk,
+            Self::Hopper(way) => way.chunk,
+            Self::General { chunk, .. } => chunk,
+        }
+    }
+
+    /// Whether sums of A are made beside the product.
+    fn sums_a(self) -> bool {
+        matches!(self, Self::Tensor(_) | Self::Hopper(_))
+    }
+}
+
 impl Product {
     /// The bare product.
     pub fn new(storage: DType, layout: Layout, [m, n, k]: [usize; 3], [a, b, c]: [Param; 3]) -> Self {
-        let (bias, scratch) = (Param::NULL, Param::NULL);
-        let (activation, slope, image) = (None, Slope::None, None);
-        Self { storage, layout, m, n, k, a, b, c, batches: 1, add: false, bias, activation, slope, image, scratch }
+        Self {
+            storage,
+            layout,
+            m,
+            n,
+            k,
+            a,
+            b,
+            c,
+            batches: 1,
+            add: false,
+            bias: Param::NULL,
+            activation: None,
+            slope: Slope::None,
+            times: Param::NULL,
+            image: None,
+            a_sums: None,
+            scratch: Param::NULL,
+        }
     }
 
-    /// Bytes of working memory of a product of [`Layout::Tn`]: its sums in parts, where it is divided.
-    pub fn scratch([m, n, k]: [usize; 3], caps: Caps) -> usize {
-        match k.div_ceil(chunk([m, n, k], caps)) {
-            0 | 1 => 0,
-            parts => parts * m * n * size_of::<f32>(),
+    /// The same operands, not yet in memory: for asking what they need.
+    pub fn of(storage: DType, layout: Layout, extents: [usize; 3]) -> Self {
+        Self::new(storage, layout, extents, [Param::NULL; 3])
+    }
+
+    /// Why tensor cores can't take it; `None` where they do.
+    pub fn refused(&self, caps: Caps) -> Option<String> {
+        if self.storage != DType::Bf16 {
+            return Some(format!("tensors are stored in {}", self.storage));
+        }
+        tensor::refused(self, caps)
+    }
+
+    fn way(&self, caps: Caps) -> Way {
+        let extents = [self.m, self.n, self.k];
+        if self.refused(caps).is_none() {
+            let tensor = tensor::way(self.layout, extents, self.batches, caps);
+            if caps.capability == HOPPER && hopper::refused(self, caps).is_none() {
+                let hopper = hopper::way(self.layout, extents, self.batches, caps);
+                if hopper.cost < tensor.cost {
+                    return Way::Hopper(hopper);
+                }
+            }
+            return Way::Tensor(tensor);
+        }
+        let chunk = if self.layout == Layout::Tn { chunk(extents, caps) } else { self.k };
+        Way::General { side: side(extents, self.batches, caps), chunk }
+    }
+
+    /// Parts of k, whose sums are added at the end.
+    fn parts(&self, way: Way) -> usize {
+        self.k.div_ceil(way.chunk().max(1)).max(1)
+    }
+
+    /// Bytes of the sums of parts, where there are several, before those of A's.
+    fn parts_bytes(&self, way: Way) -> usize {
+        match self.parts(way) {
+            1 => 0,
+            parts => parts * self.m * self.n * size_of::<f32>(),
+        }
+    }
+
+    /// Bytes of working memory.
+    pub fn scratch(&self, caps: Caps) -> usize {
+        let way = self.way(caps);
+        let divided = self.parts_bytes(way);
+        match (self.a_sums, way) {
+            (None, _) => divided,
+            (Some(_), way) if way.sums_a() => divided + self.parts(way) * self.m * size_of::<f32>(),
+            (Some(_), _) => divided.max(ColumnSums::scratch(self.k, self.m)),
         }
     }
 
@@ -96,26 +207,69 @@ impl Product {
     /// # Errors
     /// The kernel does not compile, or an extent exceeds 32 bits.
     pub fn launch(&self, exec: &mut CudaExec) -> Result<()> {
-        let Self { storage, layout, m, n, k, batches, .. } = *self;
-        let extents = [m, n, k];
-        let chunk = if layout == Layout::Tn { chunk(extents, exec.caps()) } else { k };
-        let parts = k.div_ceil(chunk.max(1));
-        let divided = parts > 1;
-        let tiles = side(extents, batches, exec.caps());
-        let entry = match (layout, tiles) {
-            (Layout::Nt, 64) => "nt64",
-            (Layout::Nt, _) => "nt128",
-            (Layout::Nn, 64) => "nn64",
-            (Layout::Nn, _) => "nn128",
-            (Layout::Tn, 64) => "tn64",
-            (Layout::Tn, _) => "tn128",
-        };
-        let grid = Grid::new(m.div_ceil(tiles) * n.div_ceil(tiles), 256).times(if divided { parts } else { batches });
-        exec.launch_with(Kernel::new(&GEMM, entry, storage), grid, &self.params(chunk, divided)?)?;
-        if divided { add_up(exec, storage, [parts, m * n], self.scratch, (self.c, self.add)) } else { Ok(()) }
+        let caps = exec.caps();
+        if let (DType::Bf16, Some(reason)) = (self.storage, self.refused(caps)) {
+            exec.note(format!("a product without tensor cores: {reason}"));
+        }
+        let way = self.way(caps);
+        let parts = self.parts(way);
+        let times = if parts > 1 { parts } else { self.batches };
+        let params = self.params(way)?;
+        match way {
+            Way::Hopper(_) => hopper::launch(exec, self, &params, times)?,
+            Way::Tensor(tensor::Way { tile, .. }) => {
+                let kernel = Kernel::new(&TENSOR, tile.entry(self.layout), self.storage);
+                exec.launch_with(kernel, self.tensor_grid(tile).times(times), &params)?;
+            }
+            Way::General { side, .. } => {
+                let tiles = self.m.div_ceil(side) * self.n.div_ceil(side);
+                let kernel = Kernel::new(&GEMM, general(self.layout, side), self.storage);
+                exec.launch_with(kernel, Grid::new(tiles, 256).times(times), &params)?;
+            }
+        }
+        if parts > 1 {
+            add_up(exec, self.storage, [parts, self.m * self.n], self.scratch, (self.c, self.add))?;
+        }
+        match (self.a_sums, way) {
+            (None, _) => Ok(()),
+            (Some(total), way) if way.sums_a() => add_up(exec, self.storage, [parts, self.m], params.a_sums, total),
+            (Some(total), _) => self.column_sums(exec, total),
+        }
     }
 
-    fn params(&self, chunk: usize, divided: bool) -> Result<Params> {
+    fn tensor_grid(&self, tile: tensor::Tile) -> Grid {
+        let tiles = self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n);
+        Grid::new(tiles, tile.threads).shared(tile.shared())
+    }
+
+    /// Launches kernels of another source that are named as those for tensor cores and take more than [`Params`]. k is not
+    /// divided, and [`Product::refused`] must have nothing to say.
+    ///
+    /// # Errors
+    /// As [`Product::launch`].
+    pub fn launch_as<P: Pod>(
+        &self,
+        exec: &mut CudaExec,
+        source: &'static Source,
+        whole: impl FnOnce(Params) -> P,
+    ) -> Result<()> {
+        let way = tensor::Way {
+            chunk: self.k,
+            ..tensor::way(self.layout, [self.m, self.n, self.k], self.batches, exec.caps())
+        };
+        let params = whole(self.params(Way::Tensor(way))?);
+        let kernel = Kernel::new(source, way.tile.entry(self.layout), self.storage);
+        exec.launch_with(kernel, self.tensor_grid(way.tile).times(self.batches), &params)
+    }
+
+    /// Sums of A along k by a launch of their own.
+    fn column_sums(&self, exec: &mut CudaExec, (sums, add): (Param, bool)) -> Result<()> {
+        let Self { storage, k: rows, m: width, a: x, scratch, .. } = *self;
+        let slope = if let Slope::Factor(slope) = self.slope { slope } else { Param::NULL };
+        ColumnSums { storage, rows, width, x, slope, sums, add, scratch }.launch(exec)
+    }
+
+    fn params(&self, way: Way) -> Result<Params> {
         let Self { m, n, k, .. } = *self;
         let (slope, c_slope) = match self.slope {
             Slope::None => (Param::NULL, Param::NULL),
@@ -126,20 +280,25 @@ impl Product {
             None => [0; 4],
             Some(Image { grid: (down, across), side, channels, .. }) => [across, down, side, channels],
         };
+        let parts = self.parts(way);
+        let divided = parts > 1;
+        let sum_a = self.a_sums.is_some() && way.sums_a();
         Ok(Params {
             a: self.a,
             b: self.b,
             bias: self.bias,
             slope,
+            times: self.times,
             c: self.c,
             c_slope,
             sums: if divided { self.scratch } else { Param::NULL },
+            a_sums: if sum_a { self.scratch.after(self.parts_bytes(way)) } else { Param::NULL },
             batches: [(m * k).into(), (n * k).into(), (m * n).into()],
             numbers: [
                 word("m", m)?,
                 word("n", n)?,
                 word("k", k)?,
-                word("chunk", chunk)?,
+                word("chunk", way.chunk())?,
                 activation_number(self.activation),
                 u32::from(self.add),
                 image_number(self.image),
@@ -147,9 +306,21 @@ impl Product {
                 word("patches", down)?,
                 word("patch", side)?,
                 word("channels", channels)?,
-                0,
+                word("batches", if divided { parts } else { self.batches })?,
             ],
         })
+    }
+}
+
+/// The general kernel of a layout and a tile.
+fn general(layout: Layout, side: usize) -> &'static str {
+    match (layout, side) {
+        (Layout::Nt, 64) => "nt64",
+        (Layout::Nt, _) => "nt128",
+        (Layout::Nn, 64) => "nn64",
+        (Layout::Nn, _) => "nn128",
+        (Layout::Tn, 64) => "tn64",
+        (Layout::Tn, _) => "tn128",
     }
 }
 
@@ -170,59 +341,4 @@ fn chunk([m, n, k]: [usize; 3], caps: Caps) -> usize {
     let tiles = m.div_ceil(side) * n.div_ceil(side);
     let parts = (busy(caps) / tiles.max(1)).min(k / LONG);
     if parts < 2 { k } else { k.div_ceil(parts).next_multiple_of(8) }
-}
-
-/// `sums` `[rows, width]`, in order, into a total that may be added to.
-fn add_up(
-    exec: &mut CudaExec,
-    storage: DType,
-    [rows, width]: [usize; 2],
-    sums: Param,
-    (total, add): (Param, bool),
-) -> Result<()> {
-    let params = [sums, total, rows.into(), width.into(), add.into()];
-    exec.launch(Kernel::new(&SUMS, "total", storage), Grid::each(width), &params)
-}
-
-/// Sums over the rows of a matrix: the gradient of a bias.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ColumnSums {
-    /// How tensors are stored.
-    pub storage: DType,
-    pub rows: usize,
-    pub width: usize,
-    pub x: Param,
-    /// Multiplied into x.
-    pub slope: Param,
-    pub sums: Param,
-    /// Add to the sums.
-    pub add: bool,
-    /// Of [`ColumnSums::scratch`] bytes.
-    pub scratch: Param,
-}
-
-impl ColumnSums {
-    /// Rows that are summed at a time: about as many as there are parts.
-    fn block(rows: usize) -> usize {
-        rows.isqrt().next_multiple_of(64).max(64)
-    }
-
-    /// Bytes of working memory.
-    pub fn scratch(rows: usize, width: usize) -> usize {
-        rows.div_ceil(Self::block(rows)) * width * size_of::<f32>()
-    }
-
-    /// Launches them.
-    ///
-    /// # Errors
-    /// The kernel does not compile.
-    pub fn launch(&self, exec: &mut CudaExec) -> Result<()> {
-        let Self { storage, rows, width, .. } = *self;
-        let block = Self::block(rows);
-        let parts = rows.div_ceil(block);
-        let params = [self.x, self.slope, self.scratch, rows.into(), width.into(), block.into()];
-        let grid = Grid::new(width.div_ceil(32), 256).times(parts);
-        exec.launch(Kernel::new(&SUMS, "part", storage), grid, &params)?;
-        add_up(exec, storage, [parts, width], self.scratch, (self.sums, self.add))
-    }
 }

@@ -1,0 +1,154 @@
+//! Products by sm_90's warpgroups: which of them, how k is divided, and the maps that bulk copies need.
+
+use engine::device::cuda::{Boxes, Caps, CudaExec, Grid, Kernel, Swizzle, TensorMap, Whole};
+use engine::device::source::Source;
+use engine::{DType, Result};
+
+use super::{Layout, Operand, Params, Product};
+use crate::common::cuda::source;
+
+static HOPPER: Source = source("kernels/src/common/gemm_cuda/hopper.cu", include_str!("hopper.cu"));
+
+/// As in the kernel: a block's tile, steps of k of a stage, stages, blocks of a cluster.
+const TILE_M: usize = 128;
+const TILE_N: usize = 192;
+const DEPTH: usize = 64;
+const STAGES: usize = 4;
+const RANKS: usize = 2;
+const THREADS: u32 = 384;
+
+/// Columns of a box: 128 bytes, the swizzle's width.
+const BOX: usize = 64;
+
+/// Bytes of shared memory of a block: the stages, and 64 rows of sums.
+const SHARED: usize = STAGES * (TILE_M + TILE_N) * DEPTH * size_of::<u16>() + 64 * (TILE_N + 8) * size_of::<f32>();
+/// That and the barriers, which the compiler places first.
+const ALL_SHARED: usize = SHARED + 1024;
+
+/// Fewer rows of C fill no tile worth the name.
+const LEAST_ROWS: usize = 64;
+
+/// Steps of k that a part of a divided sum has at least, and most parts.
+const LONG: usize = 512;
+const MOST_PARTS: usize = 16;
+
+/// Steps of k that a tile's beginning and end cost about as much as.
+const ENDS: usize = 64;
+
+/// As that of tiles in `tensor.rs`, whose best is 100: mma.sync reaches about 60 % of what warpgroups do, as published.
+const PRICE: usize = 60;
+
+/// Products of two elements that a multiprocessor makes while it moves a byte: 2048 against 18 per clock. An estimate; not
+/// measured.
+const PER_BYTE: usize = 2048 / 18;
+
+/// How k is divided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Way {
+    pub chunk: usize,
+    /// Time, in the unit of `tensor.rs`.
+    pub cost: usize,
+}
+
+/// Why they can't take a product that mma.sync takes; `None` where they do.
+pub(super) fn refused(product: &Product, caps: Caps) -> Option<String> {
+    let Product { m, n, k, image, .. } = *product;
+    if m < LEAST_ROWS || n == 0 || k == 0 {
+        return Some(format!("{m} x {n} x {k} is too small"));
+    }
+    if image.is_some_and(|image| image.operand != Operand::C) {
+        return Some("bulk copies can't take patches from an image".to_owned());
+    }
+    let has = usize::try_from(caps.shared).unwrap_or(usize::MAX);
+    (has < ALL_SHARED)
+        .then(|| format!("its tiles take {ALL_SHARED} bytes of shared memory, and a block here may have {has}"))
+}
+
+/// Clusters that run at a time.
+fn clusters(caps: Caps) -> usize {
+    (usize::try_from(caps.processors).unwrap_or(0) / RANKS).max(1)
+}
+
+/// Tiles of a cluster.
+fn tiles(m: usize, n: usize) -> usize {
+    m.div_ceil(RANKS * TILE_M) * n.div_ceil(TILE_N)
+}
+
+/// Parts of k where that takes less by an estimate. As in `tensor.rs`, nothing is measured at run time.
+pub(super) fn way(layout: Layout, [m, n, k]: [usize; 3], batches: usize, caps: Caps) -> Way {
+    let most = if layout == Layout::Tn { (k / LONG).clamp(1, MOST_PARTS) } else { 1 };
+    let estimate = |parts: usize| {
+        let chunk = if parts == 1 { k } else { k.div_ceil(parts).next_multiple_of(DEPTH) };
+        let parts = k.div_ceil(chunk.max(1));
+        let waves = (tiles(m, n) * batches * parts).div_ceil(clusters(caps));
+        let product = waves * TILE_M * TILE_N * (chunk + ENDS);
+        // Sums of parts are written and read again.
+        let bytes = if parts == 1 { 0 } else { 2 * parts * m * n * size_of::<f32>() };
+        Way { chunk, cost: (product + bytes * PER_BYTE / (RANKS * clusters(caps))) * PRICE }
+    };
+    (2..=most).map(estimate).fold(estimate(1), |best, other| if other.cost < best.cost { other } else { best })
+}
+
+/// The map of an operand `[batches, rows, width]`, taken in boxes of `height` rows and 64 columns.
+fn map(exec: &CudaExec, product: &Product, operand: Operand, height: usize) -> Result<TensorMap> {
+    let Product { layout, m, n, k, batches, .. } = *product;
+    let (name, start, rows, width) = match (operand, layout) {
+        (Operand::A, Layout::Tn) => ("A", product.a, k, m),
+        (Operand::A, _) => ("A", product.a, m, k),
+        (_, Layout::Nt) => ("B", product.b, n, k),
+        (..) => ("B", product.b, k, n),
+    };
+    let pitch = width * size_of::<u16>();
+    exec.tensor_map(&Boxes {
+        name,
+        start,
+        dtype: DType::Bf16,
+        dims: &[width, rows, batches],
+        strides: &[pitch, rows * pitch],
+        tile: &[BOX, height, 1],
+        swizzle: Swizzle::B128,
+    })
+}
+
+/// Launches `product`; `times` are its batches, or parts of k.
+pub(super) fn launch(exec: &mut CudaExec, product: &Product, params: &Params, times: usize) -> Result<()> {
+    let (entry, a_rows, b_rows) = match product.layout {
+        Layout::Nt => ("nt", TILE_M, TILE_N / RANKS),
+        Layout::Nn => ("nn", TILE_M, DEPTH / RANKS),
+        Layout::Tn => ("tn", DEPTH, DEPTH / RANKS),
+    };
+    let a = map(exec, product, Operand::A, a_rows)?;
+    let b = map(exec, product, Operand::B, b_rows)?;
+    let blocks = RANKS * clusters(exec.caps()).min(tiles(product.m, product.n) * times);
+    let kernel = Kernel::new(&HOPPER, entry, DType::Bf16);
+    let grid = Grid::new(blocks, THREADS).shared(SHARED);
+    exec.launch_wholes(kernel, grid, vec![Whole::of(&a), Whole::of(&b), Whole::of(params)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const H200: Caps = Caps { capability: 90, processors: 132, shared: 232_448 };
+
+    #[test]
+    fn a_block_has_the_shared_memory_that_the_gpu_gives() {
+        assert!(ALL_SHARED <= 232_448, "{ALL_SHARED}");
+        // Boxes begin where the swizzle repeats, after 8 rows.
+        for rows in [TILE_M, TILE_N / RANKS, DEPTH / RANKS] {
+            assert_eq!(rows % 8, 0);
+        }
+    }
+
+    #[test]
+    fn weight_gradients_are_divided_where_tiles_are_few() {
+        let rows = 256 * 197;
+        assert_eq!(way(Layout::Nt, [rows, 768, 768], 1, H200).chunk, 768, "only weight gradients are divided");
+        let square = way(Layout::Tn, [768, 768, rows], 1, H200);
+        assert!(square.chunk < rows && square.chunk % DEPTH == 0 && square.chunk >= LONG, "{square:?}");
+        // 48 tiles for 66 clusters.
+        let wide = way(Layout::Tn, [768, 3072, rows], 1, H200);
+        assert!(wide.chunk < rows, "{wide:?}");
+        assert_eq!(way(Layout::Tn, [768, 768, 256], 1, H200).chunk, 256);
+    }
+}
