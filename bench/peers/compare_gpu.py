@@ -100,7 +100,7 @@ def share(part, whole, less=0.0):
     return value
 
 
-AT_LEAST, AT_MOST = ">=", "<="
+AT_LEAST, AT_MOST = "at least", "at most"
 # What is measured, how, and the aim: at least or at most so much. A pair is for Hopper and for older GPUs.
 GOALS = [
     ("bf16 product of 8192³, over cuBLAS", speedups("gemm_8192", LIBRARY, 1), AT_LEAST, 0.95),
@@ -123,19 +123,17 @@ GOALS = [
 
 def goals(rows):
     """One Markdown line for each goal."""
-    lines = ["| goal | aim | measured | state |", "| --- | --- | ---: | --- |"]
+    lines = ["| goal | aim | state |", "| --- | --- | --- |"]
     for what, value, relation, aim in GOALS:
         if isinstance(aim, tuple):
             capability = rows.capability()
             aim = aim[1] if capability and capability < 90 else aim[0]
         measured = value(rows)
-        if measured is None:
-            state, shown_value = "not measured", ""
-        else:
+        state = "not measured"
+        if measured is not None:
             reached = measured >= aim if relation == AT_LEAST else measured <= aim
-            shown_value = f"{measured:.3g}"
-            state = "trial" if rows.tiny() else "reached" if reached else f"short: {shown_value}"
-        lines.append(f"| {what} | {relation} {aim} | {shown_value} | {state} |")
+            state = f"{'trial' if rows.tiny() else 'reached' if reached else 'short'}: {measured:.3g}"
+        lines.append(f"| {what} | {relation} {aim} | {state} |")
     return lines
 
 

@@ -1,11 +1,11 @@
 //! `vitrum bench --suite`: its list, its lines, its refusals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::common::{json, run, run_with_input, text};
-use crate::cuda::on_emulator;
+use crate::cuda::{on_emulator, run_on_emulator};
 
 fn lines(path: &Path) -> Vec<Value> {
     std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -115,4 +115,60 @@ fn the_emulator_measures_with_a_flushed_cache_and_in_bf16() {
     let machine = &lines[0];
     assert_eq!(machine["flush_bytes"].as_u64().unwrap(), 2 * machine["cuda"]["cache"].as_u64().unwrap());
     assert!(machine["ceilings"]["gemm_gflops"].as_f64().unwrap() > 0.0);
+}
+
+fn lab(op: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/lab").join(op)
+}
+
+#[test]
+fn every_version_of_the_laboratory_is_right() {
+    for folder in ["gemm", "attention"].map(lab) {
+        for bf16 in [&[][..], &["--bf16"]] {
+            let flags = ["bench", "--lab", text(&folder), "--tiny", "--device", "cuda", "--time", "0", "--json"];
+            let Some(found) = on_emulator(&[&flags[..], bf16].concat()) else { return };
+            let versions = found["versions"].as_array().unwrap();
+            assert_eq!(versions.last().unwrap()["version"], "shipped");
+            assert!(
+                versions.iter().all(|version| version["check"] == "right" || version["error"].is_null()),
+                "{found}"
+            );
+            assert!(versions.iter().any(|version| version["times"][0]["ms"].as_f64().is_some_and(|ms| ms > 0.0)));
+        }
+    }
+}
+
+#[test]
+fn a_wrong_version_is_told_from_a_right_one() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("gemm");
+    std::fs::create_dir(&folder).unwrap();
+    let right = std::fs::read_to_string(lab("gemm").join("01_naive.cu")).unwrap();
+    let versions = [
+        ("1_right.cu", right.clone()),
+        ("2_tail.cu", right.replace("i < k;", "i < k / 8 * 8 - 8;")),
+        ("3_unwritten.cu", right.replace("column >= n", "column >= n - 1")),
+        ("4_broken.cu", right.replace("float sum", "float no sum")),
+        ("5_later.cu", right.replace("threads 256", "threads 256, capability 120")),
+    ];
+    for (name, text) in versions {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let flags = ["bench", "--lab", text(&folder), "--tiny", "--device", "cuda", "--time", "0", "--json"];
+    if on_emulator(&["devices", "--json"]).is_none() {
+        return;
+    }
+    let (status, found, errors) = run_on_emulator(&flags);
+    assert_eq!(status, Some(2), "{errors}");
+    let checks = ["right", "WRONG", "WRONG", "FAILED", "not run: it needs sm_120", "right"];
+    for (at, check) in checks.into_iter().enumerate() {
+        assert!(found["versions"][at]["check"].as_str().unwrap().starts_with(check), "{at}: {found}");
+    }
+    assert!(errors.contains("4_broken.cu"), "the compiler's message is shown: {errors}");
+}
+
+#[test]
+fn a_laboratory_needs_cuda_and_kernels_that_say_how_they_are_launched() {
+    let (status, errors) = run(&["bench", "--lab", text(&lab("gemm"))]);
+    assert_eq!((status, errors.contains("--device cuda")), (2, true), "{errors}");
 }

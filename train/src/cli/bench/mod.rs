@@ -1,11 +1,13 @@
 //! `vitrum bench`
 
+mod lab;
 mod ops;
 mod product;
 mod samples;
 mod steps;
 mod suite;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{Error, Result};
@@ -42,6 +44,9 @@ pub struct Args {
     /// the suite (bench/peers)
     #[arg(long, requires = "served", conflicts_with_all = ["filter", "profile"])]
     once: bool,
+    /// Check and time the kernels in a folder of the laboratory, such as bench/lab/gemm, beside the shipped one (CUDA)
+    #[arg(long, value_name = "FOLDER", group = "of_suite", conflicts_with_all = ["ops", "steps", "once", "profile", "filter"])]
+    lab: Option<PathBuf>,
     #[command(flatten)]
     suite: suite::SuiteArgs,
 }
@@ -53,10 +58,13 @@ impl Args {
         if self.suite.list {
             return self.suite.print_list(&screen, filter, if common.bf16 { "bf16" } else { "f32" });
         }
-        let seconds = self.time.unwrap_or(if self.suite.suite { 0.1 } else { 0.3 });
+        let seconds = self.time.unwrap_or(if self.suite.suite || self.lab.is_some() { 0.1 } else { 0.3 });
         let time = Duration::try_from_secs_f64(seconds)
             .map_err(|error| Error::new("--time", error.to_string()).with("given", seconds))?;
         let device = common.device()?;
+        if let Some(folder) = &self.lab {
+            return lab::run(&device, &screen, folder, self.suite.tiny, time);
+        }
         match (self.suite.suite, self.once) {
             (true, true) => return self.suite.serve(&device, time),
             (true, false) => return self.suite.run(&device, &screen, filter, time),

@@ -27,12 +27,12 @@ use train::report::roofline::{Point, roofline};
 use super::samples::Samples;
 use crate::cli::screen::{self, Screen};
 use build::Ready;
-use noise::Noise;
+pub use noise::Noise;
 use record::{Ceilings, How, Record};
 use shapes::Bench;
 
 /// What is overwritten before each repetition, at least: more than any cache.
-const FLUSH: usize = 256 << 20;
+pub const FLUSH: usize = 256 << 20;
 
 const WARM_UP: Duration = Duration::from_millis(25);
 
@@ -46,9 +46,9 @@ pub struct SuiteArgs {
     /// Print names and shapes of the suite, and measure nothing
     #[arg(long, group = "of_suite")]
     pub list: bool,
-    /// Shapes of the suite that take moments on an emulator
+    /// Shapes that take moments on an emulator, of the suite or the laboratory
     #[arg(long, requires = "of_suite")]
-    tiny: bool,
+    pub tiny: bool,
     /// Leave in the caches what the repetition before left there
     #[arg(long, requires = "suite")]
     hot: bool,
