@@ -188,6 +188,32 @@ def read(path):
     return Rows(found)
 
 
+class Peer:
+    """A program that is started again after a failure: an error of the driver stays with its process."""
+
+    def __init__(self, name, command):
+        self.name, self.command, self.program = name, command, None
+
+    def measure(self, bench):
+        """The answer, or None."""
+        self.program = self.program or Program(self.name, self.command, 1)
+        try:
+            answer = self.program.measure(bench)
+        except (SystemExit, OSError, json.JSONDecodeError) as failure:
+            print(f"  {self.name}: {failure}", file=sys.stderr)
+            answer = None
+        reasons = [variant.get("unavailable", "") for variant in (answer or {}).get("variants", [])]
+        if answer is None or any("CUDA error" in reason for reason in reasons):
+            self.close()
+        return answer
+
+    def close(self):
+        if self.program:
+            self.program.process.kill()
+            self.program.process.wait()
+            self.program = None
+
+
 def summary(answers):
     """Medians over rounds of one program's answers, each a median itself."""
     result = {**answers[-1], "rounds": len(answers)}
@@ -200,12 +226,15 @@ def summary(answers):
 def measure_row(bench, ours, torch, rounds):
     """The lines of a row: ours, and each variant of PyTorch."""
     mine, theirs, unavailable = [], {}, {}
+    programs = [program for program in (ours, torch) if program]
     for turn in range(rounds):
-        for program in ([ours, torch], [torch, ours])[turn % 2]:
-            answer = program.measure(bench) if program else None
-            if program is ours and answer:
+        for program in programs[:: 1 - 2 * (turn % 2)]:
+            answer = program.measure(bench)
+            if answer is None:
+                programs = [other for other in programs if other is not program]
+            elif program is ours:
                 mine.append(answer)
-            for variant in (answer or {}).get("variants", []) if program is torch else []:
+            for variant in (answer or {}).get("variants", []):
                 if "unavailable" in variant:
                     unavailable[variant["variant"]] = variant["unavailable"]
                 else:
@@ -233,7 +262,7 @@ def start(arguments, listed):
         commands["torch"] = [arguments.python, str(ROOT / "bench/peers/torch_gpu.py"), "--once", "--list", str(listed), "--time", str(arguments.time), "--device", device]
         for variant in arguments.variant or []:
             commands["torch"] += ["--variant", variant]
-    programs = {name: Program(name, command, 1) for name, command in commands.items()}
+    programs = {name: Peer(name, command) for name, command in commands.items()}
     facts = {name: program.measure("ceilings") or {} for name, program in programs.items()}
     ours = facts[OURS]
     header = {

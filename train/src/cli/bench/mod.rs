@@ -19,10 +19,11 @@ use super::common::Common;
 /// Operations run forward and backward apart. The ceilings (multiply-adds in registers, copies between memories) are measured in the
 /// same run, on the same threads; a percentage above 100 means that the data of a case fit into a cache, which is faster than
 /// memory. Whole steps are training steps of ViT-Ti/16, of a DeiT-Ti with 65 tokens and of a ViT for MNIST, PGD-10 adversarial training
-/// of the DeiT-Ti, and square products. On a GPU launches are timed by the device where it offers timestamps.
+/// of the DeiT-Ti, and square products. On a GPU launches are timed by the device where it offers timestamps. --suite measures the
+/// rows of the table of GPU goals instead, --lab versions of one kernel.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  vitrum bench --ops --filter attention --threads 2\n  vitrum bench --steps --filter deit_ti_65_train_b64 --profile"
+    after_help = "Example:\n  vitrum bench --ops --filter attention --threads 2\n  vitrum bench --steps --filter deit_ti_65_train_b64 --profile\n  vitrum bench --suite --device cuda --bf16 --out run.jsonl"
 )]
 pub struct Args {
     /// Only operations and steps whose name contains this

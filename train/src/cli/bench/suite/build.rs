@@ -255,3 +255,44 @@ impl Recorder<'_> {
         self.store.constant(&format!("input{}", self.inputs), Role::Data, &tensor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::suite::shapes;
+
+    #[test]
+    fn every_bench_runs_and_counts_its_work() {
+        let (device, noise) = (Device::cpu(Some(1)).unwrap(), Noise::new());
+        for bench in shapes::all(true) {
+            let mut ready = Ready::new(bench.shape, &device, &noise).unwrap();
+            assert!(ready.time(None).unwrap() > Duration::ZERO, "{}", bench.name);
+            let work: Work = ready.works().into_iter().sum();
+            assert!(work.bytes > 0, "{}", bench.name);
+            if let Shape::Linear { m, n, k, epilogue: Epilogue::None, .. } = bench.shape {
+                assert_eq!((work.flops, ready.works().len()), (Work::new(2 * m * n * k, 0).flops, 1), "{}", bench.name);
+            }
+        }
+    }
+
+    #[test]
+    fn each_pass_of_a_product_gives_what_its_name_says() {
+        let noise = Noise::new();
+        let shape = |pass, epilogue| Shape::Linear { m: 5, n: 3, k: 7, epilogue, pass };
+        let results = |shape| {
+            let store = Store::new(Device::cpu(Some(1)).unwrap()).unwrap();
+            let mut bench = Recorder { store, tape: Tape::new(), noise: &noise, inputs: 0 };
+            let (keep, phase) = bench.record(shape).unwrap();
+            let dims = |&value: &Value| bench.tape.spec(value).unwrap().dims().to_vec();
+            (keep.iter().map(dims).collect::<Vec<_>>(), phase)
+        };
+        let (plain, gelu) = (Epilogue::None, Epilogue::BiasGelu);
+        assert_eq!(results(shape(Pass::Forward, plain)), (vec![vec![5, 3]], None));
+        assert_eq!(results(shape(Pass::Dx, plain)), (vec![vec![5, 7]], Some(Phase::Backward)));
+        assert_eq!(results(shape(Pass::Dw, plain)), (vec![vec![3, 7]], Some(Phase::Backward)));
+        let all = vec![vec![5, 7], vec![3, 7], vec![3]];
+        assert_eq!(results(shape(Pass::Backward, gelu)), (all.clone(), Some(Phase::Backward)));
+        // Forward stores what backward needs of it.
+        assert_eq!(results(shape(Pass::Forward, gelu)), (all, Some(Phase::Forward)));
+    }
+}

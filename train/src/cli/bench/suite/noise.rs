@@ -17,14 +17,20 @@ impl Noise {
 
     /// A tensor of `shaped` normal values in f32 or bf16; `start` tells tensors apart.
     pub fn tensor(&self, spec: Spec, start: usize, shaped: impl Fn(f32) -> f32) -> Result<Tensor> {
-        let values = self.0.iter().cycle().skip(start * 7919 % VALUES).take(VALUES).map(|&value| shaped(value));
+        let values = self
+            .0
+            .iter()
+            .cycle()
+            .skip(start * 7919 % VALUES)
+            .take(VALUES.min(spec.elements()))
+            .map(|&value| shaped(value));
         let period: Vec<u8> = match spec.dtype {
             DType::F32 => values.flat_map(f32::to_le_bytes).collect(),
             DType::Bf16 => values.flat_map(|value| rounded(value).to_le_bytes()).collect(),
             other => return Err(Error::new("bench", "random values are f32 or bf16").with("asked for", other)),
         };
         let mut tensor = Tensor::zeros(spec);
-        for part in tensor.bytes_mut().chunks_mut(period.len()) {
+        for part in tensor.bytes_mut().chunks_mut(period.len().max(1)) {
             part.copy_from_slice(&period[..part.len()]);
         }
         Ok(tensor)
