@@ -7,6 +7,7 @@ pub mod arena;
 pub mod cpu;
 pub mod cuda;
 pub mod source;
+pub mod timing;
 pub mod webgpu;
 
 use std::fmt;
@@ -363,6 +364,15 @@ impl Recording {
         match self {
             Self::Cuda(recording) => recording.submit(launches),
             Self::Wgpu(recording) => recording.submit(launches),
+        }
+    }
+
+    /// Replays once; the time that the device takes for `launches`, right before which `before` runs. `None` where only launches
+    /// are measured, one by one.
+    pub fn time(&mut self, launches: Range<usize>, before: &mut dyn FnMut() -> Result<()>) -> Result<Option<Duration>> {
+        match self {
+            Self::Cuda(recording) => recording.time(launches, before).map(Some),
+            Self::Wgpu(_) => Ok(None),
         }
     }
 

@@ -251,10 +251,13 @@ impl Plan {
 
     /// Work of one replay: FLOPs and bytes of all launches.
     pub fn work(&self) -> Work {
-        self.launches.iter().fold(Work::default(), |sum, launch| Work {
-            flops: sum.flops + launch.work.flops,
-            bytes: sum.bytes + launch.work.bytes,
-        })
+        self.works(None).sum()
+    }
+
+    /// Work of each launch of `phase`, or of every launch.
+    pub fn works(&self, phase: Option<Phase>) -> impl Iterator<Item = Work> {
+        let wanted = move |launch: &&Launch| phase.is_none_or(|phase| launch.phase == phase);
+        self.launches.iter().filter(wanted).map(|launch| launch.work)
     }
 
     /// Memory of the plan and its store.
