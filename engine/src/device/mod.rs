@@ -404,6 +404,24 @@ pub(crate) enum Builtin {
     Copy,
     /// `target += source`.
     Add,
+    /// `target *= source`: an activation's slope, where no op multiplied by it.
+    Multiply,
+}
+
+impl Builtin {
+    /// The source of those that have one.
+    ///
+    /// # Errors
+    /// It is missing.
+    fn source<T>(self, source: Option<T>) -> Result<Option<T>> {
+        match self {
+            Self::Ones | Self::Zeros => Ok(None),
+            Self::Copy | Self::Add | Self::Multiply => match source {
+                Some(source) => Ok(Some(source)),
+                None => Err(Error::new("builtin", "copy, add and multiply need a source")),
+            },
+        }
+    }
 }
 
 impl Exec {

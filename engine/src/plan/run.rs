@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{BufferId, GUARD, Kernel, Launch, Location, Phase, Plan};
+use super::{BufferId, GUARD, GradAt, Kernel, Launch, Location, Phase, Plan};
 use crate::device::{Buf, BufMut, Exec, Place, Recording};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
@@ -186,7 +186,7 @@ impl Plan {
             |plan, launch, store| {
                 let written = match &launch.kernel {
                     Kernel::Forward { output, .. } => vec![*output],
-                    Kernel::Backward { d_inputs, .. } => d_inputs.iter().flatten().map(|&(_, buffer)| buffer).collect(),
+                    Kernel::Backward { d_inputs, .. } => d_inputs.iter().flatten().map(|grad| grad.buffer).collect(),
                     Kernel::Builtin { target, .. } => vec![*target],
                     Kernel::Update { .. } => Vec::new(),
                 };
@@ -387,8 +387,9 @@ impl Plan {
         }
         let mut grads_at = [const { None::<Grad> }; MAX_INPUTS];
         for (slot, grad) in grads_at.iter_mut().zip(d_inputs) {
-            if let Some((mode, buffer)) = *grad {
-                *slot = Some(Grad { mode, buf: self.buf_mut(store, buffer)? });
+            if let Some(GradAt { mode, buffer, times }) = *grad {
+                let times = times.map(|times| self.buf(store, times)).transpose()?;
+                *slot = Some(Grad { mode, buf: self.buf_mut(store, buffer)?, times });
             }
         }
         let extras_at = self.bufs(store, extras)?;

@@ -2,7 +2,7 @@
 //
 // Each function has two halves: PTX for the device, and a call of the emulator (tests/cuda_emulator), which compiles
 // kernels as C++ and defines VITRUM_EMULATOR. So a kernel's text is the same on both. What sm_90 adds (mbarrier, TMA,
-// wgmma) is in ptx90.cuh beside this file.
+// wgmma) is in ptx90.cuh and wgmma.cuh beside this file.
 //
 // Header-free: NVRTC has none to offer. 16-bit floats travel as bits: `unsigned short`, or two in an `unsigned`, the
 // lower index in the low half. Layouts of fragments are the PTX manual's; lane l = 4 g + t.

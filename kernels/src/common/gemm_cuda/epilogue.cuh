@@ -17,6 +17,20 @@ struct StagedRows {
 template <int rows, int columns, int threads>
 __device__ __forceinline__ void activate(const Product& p, float* tile, int pitch, StagedRows row_of, unsigned column0,
                                          unsigned thread) {
+  if (p.n % 2 == 0) {
+    // Two neighbours: 4 bytes of slopes.
+#pragma unroll 1
+    for (unsigned e = thread; e < rows * columns / 2; e += threads) {
+      unsigned row = row_of(e / (columns / 2)), column = column0 + e % (columns / 2) * 2;
+      if (row >= p.m || column >= p.n) continue;
+      float2* x = (float2*)&tile[e / (columns / 2) * pitch + e % (columns / 2) * 2];
+      float low = p.bias ? load(p.bias, column) : 0.0f, high = p.bias ? load(p.bias, column + 1) : 0.0f;
+      Both first = activated((int)p.activation, x->x + low), second = activated((int)p.activation, x->y + high);
+      if (p.c_slope) *(unsigned*)&p.c_slope[(size_t)row * p.n + column] = bf16_pair(first.slope, second.slope);
+      *x = make_float2(first.value, second.value);
+    }
+    return;
+  }
 #pragma unroll 1
   for (unsigned e = thread; e < rows * columns; e += threads) {
     unsigned row = row_of(e / columns), column = column0 + e % columns;

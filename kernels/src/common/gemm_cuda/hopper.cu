@@ -215,6 +215,8 @@ __device__ __forceinline__ void product(const TensorMap& a, const TensorMap& b, 
   __shared__ Mbarrier full[stages], empty[stages];
   Ring ring = {shared, full, empty, 0};
   if (threadIdx.x == 0) {
+    prefetch_map(a);
+    prefetch_map(b);
     for (unsigned i = 0; i < stages; i++) {
       mbarrier_init(full + i, 1);
       mbarrier_init(empty + i, ranks + across);
@@ -235,6 +237,7 @@ __device__ __forceinline__ void product(const TensorMap& a, const TensorMap& b, 
     more_registers<232>();
     multiply_tiles<across, along>(p, ring, (float*)(shared + stages * stage_bytes), group);
   }
+  __syncwarp();  // with the lane that loads
   cluster_arrive();
   cluster_wait();
 }

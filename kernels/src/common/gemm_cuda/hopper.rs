@@ -128,16 +128,21 @@ pub(super) fn launch(exec: &mut CudaExec, product: &Product, params: &Params, ti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::product::Image;
 
     const H200: Caps = Caps { capability: 90, processors: 132, shared: 232_448 };
 
     #[test]
-    fn a_block_has_the_shared_memory_that_the_gpu_gives() {
-        assert!(ALL_SHARED <= 232_448, "{ALL_SHARED}");
-        // Boxes begin where the swizzle repeats, after 8 rows.
-        for rows in [TILE_M, TILE_N / RANKS, DEPTH / RANKS] {
-            assert_eq!(rows % 8, 0);
-        }
+    fn what_is_refused_says_why() {
+        let product = Product::of(DType::Bf16, Layout::Nt, [512, 768, 768]);
+        assert_eq!(refused(&product, H200), None);
+        let small = Caps { shared: 101_376, ..H200 };
+        assert!(refused(&product, small).is_some_and(|reason| reason.contains("shared memory")));
+        assert!(refused(&Product { m: 10, ..product }, H200).is_some_and(|reason| reason.contains("too small")));
+        let image = |operand| Some(Image { operand, grid: (14, 14), side: 16, channels: 3 });
+        let patches = Product { image: image(Operand::A), ..product };
+        assert!(refused(&patches, H200).is_some_and(|reason| reason.contains("patches")));
+        assert_eq!(refused(&Product { image: image(Operand::C), ..product }, H200), None);
     }
 
     #[test]
@@ -145,7 +150,7 @@ mod tests {
         let rows = 256 * 197;
         assert_eq!(way(Layout::Nt, [rows, 768, 768], 1, H200).chunk, 768, "only weight gradients are divided");
         let square = way(Layout::Tn, [768, 768, rows], 1, H200);
-        assert!(square.chunk < rows && square.chunk % DEPTH == 0 && square.chunk >= LONG, "{square:?}");
+        assert!(square.chunk < rows && square.chunk.is_multiple_of(DEPTH) && square.chunk >= LONG, "{square:?}");
         // 48 tiles for 66 clusters.
         let wide = way(Layout::Tn, [768, 3072, rows], 1, H200);
         assert!(wide.chunk < rows, "{wide:?}");

@@ -125,7 +125,7 @@ mod tests {
         let wide = way(Layout::Tn, [768, 3072, rows], 1, A100);
         let square = way(Layout::Tn, [768, 768, rows], 1, A100);
         assert!(square.chunk < rows, "24 tiles leave most of the GPU idle");
-        assert!(square.chunk % DEPTH == 0 && wide.chunk >= LONG);
+        assert!(square.chunk.is_multiple_of(DEPTH) && wide.chunk >= LONG);
     }
 
     #[test]
