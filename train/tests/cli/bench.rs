@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::{json, run, run_with_input, text};
+use crate::common::{json, run, run_ok, run_with_input, text};
 use crate::cuda::{on_emulator, run_on_emulator};
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -78,6 +78,14 @@ fn names_from_standard_input_are_answered_line_by_line() {
     assert!(answers[..2].iter().all(|answer| answer["bench"] == "adamw_vit_b" && answer["peer"] == "vitrum"));
     assert!(answers[2]["error"].as_str().unwrap().contains("no bench"));
     assert!(answers[3]["ceilings"]["multiply_gflops"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_profile_names_the_operations_of_a_step() {
+    let text = run_ok(&["bench", "--suite", "--tiny", "--profile", "--time", "0", "--filter", "vit_s16_train"]);
+    for part in ["vit_s16_train_b512", "attention", "Backward", "adamw", "% of roofline"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[test]
