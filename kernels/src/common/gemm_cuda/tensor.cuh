@@ -1,4 +1,4 @@
-// The product of tensor.cu as a template: B's tiles come from memory, or from where a kernel makes them.
+// The product of tensor.bf16.cu as a template: B's tiles come from memory, or from where a kernel makes them.
 #pragma once
 #include "epilogue.cuh"
 #include "tiles.cuh"
