@@ -250,6 +250,9 @@ fn the_check_of_wgsl_finds_what_it_looks_for() {
 /// Registers / bytes of shared memory of every CUDA kernel: f32, then bf16 where it takes that, each on sm_80, sm_90a and sm_100.
 const RESOURCES: &str = "tests/snapshots/cuda_resources.txt";
 
+/// Instructions that a kernel for tensor cores must have, read from its machine code.
+const INSTRUCTIONS: &str = "tests/snapshots/cuda_instructions.txt";
+
 #[test]
 fn every_cuda_kernel_compiles_without_spills_and_takes_what_it_took() {
     if std::env::var_os("VITRUM_CUDA_LIBRARY_PATH").is_none() {
@@ -265,13 +268,26 @@ fn every_cuda_kernel_compiles_without_spills_and_takes_what_it_took() {
         assert!(text.starts_with("//"), "{path} does not say what it computes in its first line");
     }
     let found = nvrtc::table(&kernels, &files("kernels/src/common", ".cuh")).unwrap();
-    let path = root().join(RESOURCES);
     let head = "# Registers/bytes of shared memory of every CUDA kernel, by NVRTC 13.0: f32 on sm_80, sm_90a, sm_100, then bf16 (where it takes that).\n\
                 # What includes ptx90.cuh is for bf16 on sm_90a alone.\n\
                 # After a change that is meant: VITRUM_UPDATE_SNAPSHOTS=1 tests/run -p vitrum-tests --test sources\n";
+    compare(RESOURCES, head, &found.resources);
+    if nvrtc::disassembler().is_none() {
+        vitrum_tests::skipped("instructions of CUDA kernels: there is no nvdisasm beside NVRTC; tests/run installs it");
+        return;
+    }
+    let head = "# Instructions of tensor cores and asynchronous copies in the machine code of CUDA kernels that have any, as in cuda_resources.txt.\n";
+    compare(INSTRUCTIONS, head, &found.instructions);
+    let hopper = found.instructions.iter().filter(|line| line.contains("HGMMA") && line.contains("UTMALDG"));
+    assert!(hopper.count() >= 3, "products for sm_90a without its tensor cores");
+}
+
+/// Compares lines with a committed file, or writes it where the environment asks for that.
+fn compare(file: &str, head: &str, found: &[String]) {
+    let path = root().join(file);
     if std::env::var_os("VITRUM_UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, format!("{head}{}\n", found.join("\n"))).unwrap();
     }
-    let difference = nvrtc::difference(&std::fs::read_to_string(&path).unwrap_or_default(), &found);
-    assert!(difference.is_empty(), "{RESOURCES} says otherwise (- there, + here):\n{difference}");
+    let difference = nvrtc::difference(&std::fs::read_to_string(&path).unwrap_or_default(), found);
+    assert!(difference.is_empty(), "{file} says otherwise (- there, + here):\n{difference}");
 }

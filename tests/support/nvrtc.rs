@@ -1,6 +1,8 @@
 //! CUDA sources compiled by the real NVRTC for real GPUs: registers, spills and shared memory of every kernel. No GPU is needed.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use engine::device::cuda::compile;
 use engine::device::source::Source;
@@ -65,20 +67,76 @@ fn parse(log: &str) -> BTreeMap<String, Resources> {
     found
 }
 
-/// Compiles `files` (path and text) for every GPU and storage, and gives one line per kernel, or all that is wrong.
+/// Instructions of tensor cores and of asynchronous copies: what a kernel without them computes too, and slowly.
+const TELLING: [&str; 9] =
+    ["HMMA", "HGMMA", "LDSM", "STSM", "LDGSTS", "UTMALDG", "UTMASTG", "USETMAXREG", "UCGABAR_ARV"];
+
+/// NVIDIA's disassembler, which `tests/nvrtc` puts beside NVRTC.
+pub fn disassembler() -> Option<PathBuf> {
+    let library = PathBuf::from(std::env::var_os("VITRUM_CUDA_LIBRARY_PATH")?);
+    Some(library.parent()?.join("bin/nvdisasm")).filter(|path| path.exists())
+}
+
+/// The telling instructions of each kernel in a disassembly.
+fn telling(text: &str) -> BTreeMap<String, Vec<&'static str>> {
+    let mut found: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+    let mut entry = None;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix(".text.").and_then(|rest| rest.strip_suffix(':')) {
+            entry = Some(name.to_owned());
+            found.entry(name.to_owned()).or_default();
+        }
+        let words = || line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let Some(kernel) = entry.as_ref().and_then(|entry| found.get_mut(entry)) else { continue };
+        kernel.extend(TELLING.iter().filter(|&&name| words().any(|word| word == name)));
+        kernel.sort_unstable();
+        kernel.dedup();
+    }
+    found
+}
+
+/// Runs the disassembler over machine code.
+fn disassembled(program: &Path, code: &[u8]) -> Result<String> {
+    let fail = |what: &str| Error::new("nvdisasm", what.to_owned()).with("program", program.display());
+    // Threads of one process disassemble different codes.
+    let name = format!("vitrum-{}-{:x}.cubin", std::process::id(), code.as_ptr().addr());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, code).map_err(|error| fail(&error.to_string()))?;
+    let output = Command::new(program).arg("-c").arg(&file).output().map_err(|error| fail(&error.to_string()));
+    std::fs::remove_file(&file).map_err(|error| fail(&error.to_string()))?;
+    let output = output?;
+    if !output.status.success() {
+        return Err(fail("it does not take the code").with("says", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What the gate finds, a line per kernel each.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Registers and shared memory.
+    pub resources: Vec<String>,
+    /// Telling instructions per compilation, of kernels that have any; empty without a disassembler.
+    pub instructions: Vec<String>,
+}
+
+/// Compiles `files` (path and text) for every GPU and storage, and gives lines for each kernel, or all that is wrong.
 ///
 /// # Errors
 /// A file that does not compile, a kernel that spills registers, or one that NVRTC tells nothing about.
-pub fn table(files: &[(String, String)], headers: &[(String, String)]) -> Result<Vec<String>> {
+pub fn table(files: &[(String, String)], headers: &[(String, String)]) -> Result<Table> {
     let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
     let header = |(path, text): &(String, String)| (leak(path.rsplit('/').next().unwrap_or(path)), leak(text));
     let library: &'static [_] = Box::leak(headers.iter().map(header).collect::<Vec<_>>().into_boxed_slice());
+    let disassembler = disassembler();
     let lines = files.par_iter().map(|(path, text)| {
         let source = Source { file: leak(path), text: leak(text), library };
         let mut kernels: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut instructions: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for &storage in storages(path, text) {
             for &capability in capabilities(text) {
-                let found = parse(&compile(&source, storage, capability)?.log);
+                let compiled = compile(&source, storage, capability)?;
+                let found = parse(&compiled.log);
                 if found.is_empty() {
                     return Err(Error::new(path, "NVRTC tells nothing about its kernels"));
                 }
@@ -91,13 +149,25 @@ pub fn table(files: &[(String, String)], headers: &[(String, String)]) -> Result
                     }
                     kernels.entry(entry).or_default().push(format!("{registers}/{shared}"));
                 }
+                let text = disassembler.as_ref().map(|program| disassembled(program, &compiled.code)).transpose()?;
+                for (entry, found) in text.as_deref().map(telling).unwrap_or_default() {
+                    instructions.entry(entry).or_default().push(found.join("+"));
+                }
             }
         }
-        Ok(kernels.into_iter().map(|(entry, all)| format!("{path} {entry}: {}", all.join(" "))).collect::<Vec<_>>())
+        instructions.retain(|_, all| all.iter().any(|found| !found.is_empty()));
+        let lines = |kernels: BTreeMap<String, Vec<String>>| {
+            kernels.into_iter().map(|(entry, all)| format!("{path} {entry}: {}", all.join(" "))).collect::<Vec<_>>()
+        };
+        Ok((lines(kernels), lines(instructions)))
     });
-    let mut all: Vec<String> = lines.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    all.sort();
-    Ok(all)
+    let (resources, instructions): (Vec<_>, Vec<_>) = lines.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let sorted = |lines: Vec<Vec<String>>| {
+        let mut all = lines.concat();
+        all.sort();
+        all
+    };
+    Ok(Table { resources: sorted(resources), instructions: sorted(instructions) })
 }
 
 /// Lines that differ, as a reader of a diff wants them.
@@ -119,6 +189,14 @@ fn sources_for_hopper_are_known() {
     );
     let other = "// Unlike one with ptx90.cuh.\n#include \"ptx.cuh\"\n";
     assert_eq!((capabilities(other), storages("kernels/src/linear/x.cu", other).len()), (&CAPABILITIES[..], 2));
+}
+
+#[test]
+fn telling_instructions_are_found_by_kernel() {
+    let text = "\t.section\t.text.b,\"ax\"\n.text.b:\n        /*0000*/  @!P0 LDGSTS.E [R1], [R2] ;\n        /*0010*/  HMMA.16816.F32 R4, R8 ;\n\
+                .text.a:\n        /*0000*/  MOV R1, c[0x0][0x28] ;\n";
+    let expected = [("a".to_owned(), vec![]), ("b".to_owned(), vec!["HMMA", "LDGSTS"])];
+    assert_eq!(telling(text), BTreeMap::from(expected));
 }
 
 #[test]
