@@ -226,6 +226,10 @@ __device__ __forceinline__ void compute(const Attention& p, Stage<blocks> stage)
 template <int blocks>
 __device__ __forceinline__ void run(const Attention& p, const TensorMap& qkv, const TensorMap& d_out, Bytes* memory) {
   Stage<blocks> stage = {memory};
+  if (threadIdx.x == consumers) {
+    prefetch_map(qkv);
+    prefetch_map(d_out);
+  }
   stage.init();
   if (threadIdx.x >= consumers) {
     fewer_registers<producer_registers>();

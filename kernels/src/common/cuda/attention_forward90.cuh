@@ -109,6 +109,10 @@ __device__ __forceinline__ void consume(const Attention& p, Pipeline<blocks> pip
 template <int blocks, int fewer>
 __device__ __forceinline__ void attend(const Attention& p, const TensorMap& queries, const TensorMap& keys, Bytes* memory) {
   Pipeline<blocks> pipeline = {memory};
+  if (threadIdx.x == consumers) {
+    prefetch_map(queries);
+    prefetch_map(keys);
+  }
   pipeline.init();
   if (threadIdx.x >= consumers) {
     fewer_registers<producer_registers>();
