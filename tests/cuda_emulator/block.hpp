@@ -48,6 +48,8 @@ struct BulkStore {
   Origin origin;
   int group;
   uintptr_t code;
+  bool has_read = false;    // its tile, which may be used again
+  std::vector<char> tile;   // what that was
 };
 
 // One cp.async that has not landed yet.

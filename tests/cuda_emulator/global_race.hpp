@@ -56,8 +56,13 @@ inline void begin_block() {
        {{verb(access), code}});
 }
 
+// Refuses what a bulk copy of this thread still writes; see tensor_copy.hpp.
+void check_bulk_stores(uintptr_t address, unsigned bytes, Access access, uintptr_t code);
+
 // `offset` is that of an access of at least two bytes within device memory, which has been checked otherwise.
 inline void watch_global(uintptr_t offset, unsigned bytes, Access access, uintptr_t code) {
+  if (!current->stores.empty())
+    check_bulk_stores(reinterpret_cast<uintptr_t>(device_memory.base) + offset, bytes, access, code);
   if (bytes < 2 || !marks || !is_checked) return;
   const Warp& warp = block.warps[current->warp];
   Stamp stamp = now(*current) << 12 | current->number;

@@ -4,7 +4,7 @@
 // nobody can go on without it (VITRUM_EMULATOR_COPIES=late) or at once (early); its bytes of shared memory are its own
 // until then, and afterwards a write of the engine's, which only those see who wait at the mbarrier. What lies outside
 // the tensor is zero. A copy to global memory belongs to its thread, as a cp.async does, and moves when it is waited
-// for or at once.
+// for or at once; wait_group.read frees its tile alone.
 #pragma once
 #include "mbarrier.hpp"
 #include "tensor_map.hpp"
@@ -171,10 +171,34 @@ void tensor_load_multicast(void* shared, const void* tensor, void* barrier, unsi
 }
 
 inline void store(const BulkStore& copy) {
-  const TensorMap& map = copy.map;
-  each_part(map, copy.origin, copy.from, [&](char* to, unsigned from, unsigned bytes, bool inside) {
-    if (inside) std::memcpy(to, arena + from, bytes);
+  each_part(copy.map, copy.origin, copy.from, [&](char* to, unsigned from, unsigned bytes, bool inside) {
+    if (inside) std::memcpy(to, copy.has_read ? &copy.tile[from - copy.from] : arena + from, bytes);
   });
+}
+
+inline void end_tile_read(BulkStore& copy) {
+  if (copy.has_read) return;
+  unsigned bytes = copy.map.box_bytes();
+  copy.tile.assign(arena + copy.from, arena + copy.from + bytes);
+  copy.has_read = true;
+  end_async_read(copy.from, bytes, now(*current) << 12 | current->number, copy.code);
+}
+
+void check_bulk_stores(uintptr_t address, unsigned bytes, Access access, uintptr_t code) {
+  for (const BulkStore& copy : current->stores) {
+    long first = std::max(0, copy.origin.at[0]), width = static_cast<long>(copy.map.dims[0]);
+    long end = std::min(static_cast<long>(copy.origin.at[0]) + copy.map.box[0], width);
+    for (unsigned row = 0; row < copy.map.box_rows() && first < end; row++) {
+      BoxRow found = row_of_box(copy.map, copy.origin, row);
+      uintptr_t begin = reinterpret_cast<uintptr_t>(found.start + first * copy.map.element_bytes);
+      uintptr_t behind = reinterpret_cast<uintptr_t>(found.start + end * copy.map.element_bytes);
+      if (!found.inside || address >= behind || address + bytes <= begin) continue;
+      fail(launch_failed,
+           format("global memory used before its bulk copy was waited for (.read waits for its tile only): %s by %s",
+                  verb(access), name_of(*current).c_str()),
+           {{verb(access), code}, {"bulk copy", copy.code}});
+    }
+  }
 }
 
 void tensor_store(const void* tensor, const void* shared, Origin origin) {
@@ -183,7 +207,7 @@ void tensor_store(const void* tensor, const void* shared, Origin origin) {
   const TensorMap& map = check_map(tensor, origin.rank, name, code);
   unsigned from = check_tile(shared, map, name, code), bytes = map.box_bytes();
   check_async_read(*current, from, bytes, name, code);
-  BulkStore copy{map, from, origin, current->store_groups, code};
+  BulkStore copy{map, from, origin, current->store_groups, code, false, {}};
   access_box(map, copy.origin, Access::write, code);
   begin_async_read(from, bytes);
   if (copies_land_early) store(copy);
@@ -192,23 +216,33 @@ void tensor_store(const void* tensor, const void* shared, Origin origin) {
 
 void bulk_commit() { current->store_groups++; }
 
-// Also for wait_group.read: here nothing lies between having read the tile and having written the tensor.
+void bulk_wait_read(int groups) {
+  for (BulkStore& copy : current->stores) {
+    if (copy.group < current->store_groups - groups) end_tile_read(copy);
+  }
+}
+
 void bulk_wait(int groups) {
   Thread& self = *current;
-  size_t left = 0;
-  for (const BulkStore& copy : self.stores) {
+  bulk_wait_read(groups);
+  std::vector<BulkStore> left;
+  for (BulkStore& copy : self.stores) {
     if (copy.group >= self.store_groups - groups) {
-      self.stores[left++] = copy;
-      continue;
+      left.push_back(std::move(copy));
+    } else if (!copies_land_early) {
+      store(copy);
     }
-    if (!copies_land_early) store(copy);
-    end_async_read(copy.from, copy.map.box_bytes(), now(self) << 12 | self.number, copy.code);
   }
-  self.stores.resize(left);
+  self.stores = std::move(left);
 }
 
 // A thread has returned, perhaps the block's last: nothing may be under way that uses its memory.
-inline void check_bulk_copies_at_exit(const Thread& thread) {
+inline void check_bulk_copies_at_exit(Thread& thread) {
+  // Those that have read their tiles write on without their block.
+  for (const BulkStore& copy : thread.stores) {
+    if (copy.has_read && !copies_land_early) store(copy);
+  }
+  std::erase_if(thread.stores, [](const BulkStore& copy) { return copy.has_read; });
   if (!thread.stores.empty()) {
     fail(launch_failed, format("%zu bulk copies of %s never waited for", thread.stores.size(), name_of(thread).c_str()),
          {{"the first", thread.stores.front().code}});

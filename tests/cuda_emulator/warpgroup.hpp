@@ -408,7 +408,7 @@ inline void begin_hopper() {
   reads_in_flight = 0;
 }
 
-inline void check_hopper_at_exit(const Thread& thread) {
+inline void check_hopper_at_exit(Thread& thread) {
   check_bulk_copies_at_exit(thread);
   const Warpgroup& group = warpgroups[thread.warp / warps_per_group];
   // A warpgroup that has asked for more than the others leave would have waited for ever.

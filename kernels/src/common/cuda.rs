@@ -47,7 +47,7 @@ pub(crate) const LIBRARY: Library = &[
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.
-pub(crate) const fn source(file: &'static str, text: &'static str) -> Source {
+pub const fn source(file: &'static str, text: &'static str) -> Source {
     Source { file, text, library: LIBRARY }
 }
 

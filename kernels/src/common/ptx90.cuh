@@ -263,7 +263,7 @@ __device__ __forceinline__ void tensor_store_wait() {
 template <int groups>
 __device__ __forceinline__ void tensor_store_wait_read() {
 #ifdef VITRUM_EMULATOR
-  emulator::bulk_wait(groups);
+  emulator::bulk_wait_read(groups);
 #else
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(groups) : "memory");
 #endif

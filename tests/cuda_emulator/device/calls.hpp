@@ -108,8 +108,9 @@ void tensor_load(void* shared, const void* map, void* barrier, Origin origin);
 void tensor_load_multicast(void* shared, const void* map, void* barrier, unsigned blocks, Origin origin);
 void tensor_store(const void* map, const void* shared, Origin origin);
 void bulk_commit();
-// cp.async.bulk.wait_group and wait_group.read: all but the last `groups` groups are done.
+// cp.async.bulk.wait_group: all but the last `groups` groups are done; and wait_group.read: have read their tiles.
 void bulk_wait(int groups);
+void bulk_wait_read(int groups);
 
 // barrier.cluster.arrive and wait.
 void cluster_arrive();

@@ -163,6 +163,47 @@ PRODUCT(columns_128, 64, 128, true)
 PRODUCT(columns_64, 96, 64, true)
 PRODUCT(columns_32, 48, 32, true)
 
+// y [64, 32] = x and z = the sum of y's rows, by the thread that stores y: broken, it has only waited until the tile was
+// read. Then the tile is used again, for y2 = 2 x.
+template <bool broken>
+__device__ void read_back(const TensorMap& x, const TensorMap& y, const TensorMap& y2, const float* stored, float* z) {
+  __shared__ __align__(128) float tile[64][32];
+  __shared__ Mbarrier full;
+  int t = threadIdx.x;
+  if (t == 0) {
+    mbarrier_init(&full, 1);
+    fence_mbarrier_init();
+    mbarrier_arrive_expect(&full, sizeof tile);
+    tensor_load(tile, x, &full, 0, 0);
+  }
+  __syncthreads();
+  mbarrier_wait(&full, 0);
+  if (t == 0) {
+    tensor_store(y, tile, 0, 0);
+    tensor_store_commit();
+    if (broken) tensor_store_wait_read<0>();
+    if (!broken) tensor_store_wait<0>();
+    float sum = 0.0f;
+    for (int i = 0; i < 64; i++) sum += stored[32 * i];  // CAUGHT: read_back
+    *z = sum;
+  }
+  __syncthreads();
+  for (int i = t; i < 64 * 32; i += 128) tile[i / 32][i % 32] *= 2.0f;
+  fence_async();
+  __syncthreads();
+  if (t != 0) return;
+  tensor_store(y2, tile, 0, 0);
+  tensor_store_commit();
+  tensor_store_wait_read<0>();
+}
+#define READ_BACK(name, broken) \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap y, \
+                                  const __grid_constant__ TensorMap y2, const float* stored, float* z) { \
+    read_back<broken>(x, y, y2, stored, z); \
+  }
+READ_BACK(read_back_healthy, false)
+READ_BACK(read_back_broken, true)
+
 // Three warpgroups share what 384 threads have: 168 registers each.
 template <int mistake>
 __device__ void share_registers(int* out) {

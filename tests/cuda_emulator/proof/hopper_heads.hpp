@@ -87,6 +87,23 @@ inline Proof of_registers(const char* mistake, const char* words) {
           }};
 }
 
+inline bool run_read_back(Session& session, bool broken) {
+  std::vector<float> x = numbers(64 * 32, 24), twice;
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); i++) {
+    twice.push_back(2 * x[i]);
+    if (i % 32 == 0) sum += static_cast<double>(x[i]);
+  }
+  DevicePointer dx = session.put(x), dy = session.fresh(8192), dy2 = session.fresh(8192), dz = session.fresh(4);
+  auto map = [&](DevicePointer start) {
+    return map_of(session, start, MapShape{float32_elements, 64, 32, 128, 64, 32});
+  };
+  TensorMap map_x = map(dx), map_y = map(dy), map_y2 = map(dy2);
+  session.launch(twin("read_back", broken), {}, {128}, 0, map_x, map_y, map_y2, dy, dz);
+  return same(session.get<float>(dy, 2048), x) && same(session.get<float>(dy2, 2048), twice) &&
+         close(session.get<float>(dz, 1), {sum}, 1e-4);
+}
+
 inline std::vector<Proof> head_proofs() {
   const char* swizzled = "wgmma descriptor b";
   return {
@@ -103,6 +120,7 @@ inline std::vector<Proof> head_proofs() {
       in_swizzle("columns_128", 64, 128, true, "out of bounds of shared memory"),
       in_swizzle("columns_64", 96, 64, true, swizzled),
       in_swizzle("columns_32", 48, 32, true, swizzled),
+      {"read_back", "hopper_heads.cu", "global memory used before its bulk copy was waited for", true, run_read_back},
       of_registers("greedy_registers", "the block's warpgroups hold 66560 registers, it has 64512"),
       of_registers("unequal_registers", "divergence|its warpgroup lacks some of 128 threads"),
   };
