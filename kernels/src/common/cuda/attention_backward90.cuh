@@ -133,10 +133,8 @@ __device__ __forceinline__ void add_queries(KeySums& sums, const Attention& p, S
   for (int n = 0; n < count; n++) {
 #pragma unroll
     for (int e = 0; e < 8; e++) {
-      // Beyond the last key the score is 0, whose exponential less l may overflow.
-      bool there = key + lane_row() + e / 2 % 2 * 8 < p.tokens;
       float& x = s.at[n][e / 4][e % 4];
-      x = there ? weight_of(x, p.scale, l[16 * n + e / 4 * 8 + lane_column() + e % 2]) : 0.0f;
+      x = weight_of(x, p.scale, l[16 * n + e / 4 * 8 + lane_column() + e % 2]);
     }
     narrow(weights.at[n], s.at[n]);
   }
@@ -149,6 +147,7 @@ __device__ __forceinline__ void add_queries(KeySums& sums, const Attention& p, S
   for (int n = 0; n < count; n++) {
 #pragma unroll
     for (int e = 0; e < 8; e++) {
+      // Beyond the last key the score is 0, whose exponential less l may overflow: ds must not, since it meets other rows.
       bool there = key + lane_row() + e / 2 % 2 * 8 < p.tokens;
       float x = t.at[n][e / 4][e % 4] - mean[16 * n + e / 4 * 8 + lane_column() + e % 2];
       t.at[n][e / 4][e % 4] = there ? s.at[n][e / 4][e % 4] * x : 0.0f;
