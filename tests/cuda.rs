@@ -27,11 +27,13 @@ const HERE: &str = "VITRUM_CUDA_HERE";
 type Settings<'s> = &'s [(&'s str, &'s str)];
 
 /// Threads, warps and blocks in other orders, buffers at the other end of their pages, copies that land at once, and a GPU of
-/// one multiprocessor, on which products take larger tiles and sums fewer parts: what one hides, another shows.
-const ORDERS: [Settings; 3] = [
+/// one multiprocessor, on which products take larger tiles and sums fewer parts: what one hides, another shows. The last is for
+/// kernels that are compiled for sm_90a alone, whose blocks take several heads or tiles in turn.
+const ORDERS: [Settings; 4] = [
     &[],
     &[("VITRUM_EMULATOR_SEED", "1"), ("VITRUM_EMULATOR_COPIES", "early")],
     &[("VITRUM_EMULATOR_SEED", "7"), ("VITRUM_EMULATOR_PROCESSORS", "1")],
+    &[("VITRUM_EMULATOR_ARCH", "90"), ("VITRUM_EMULATOR_PROCESSORS", "2")],
 ];
 
 /// Opened by each test: the emulator reports what is not freed when the process ends.

@@ -1,5 +1,5 @@
-//! Launches on sm_90a: bulk copies and products of warpgroups; tensors in bf16, heads as wide as one of [`SOURCES`], and 81 to 256
-//! tokens (208 in backward). Fewer tokens leave a warpgroup's 64 rows half empty; more do not fit.
+//! Launches on sm_90a: bulk copies and products of warpgroups; tensors in bf16, heads as wide as one of [`SOURCES`], and 81 to
+//! 256 tokens (208 in backward). Fewer tokens leave a warpgroup's 64 rows half empty; more do not fit.
 
 use engine::device::cuda::{Boxes, CudaExec, Grid, Kernel, Param, Swizzle, TensorMap, Whole};
 use engine::device::source::Source;

@@ -1,16 +1,17 @@
-// Kernels of attention's backward pass on tensor cores, for heads of width HEAD_WIDTH in bf16; `backward_B` for at most 16 B tokens,
-// `queries_long` and then `keys_long` for any number.
+// Kernels of attention's backward pass on tensor cores, for heads of width HEAD_WIDTH in bf16; `backward_B` for at most
+// 16 B tokens, `queries_long` and then `keys_long` for any number.
 //   p = exp(q k' scale - l), D = rowsum(do out), ds = p (do v' - D); dq = ds k scale, dk = ds' q scale, dv = p' do;
 //   l are the logarithms that forward kept. Written or added; no atomics, nothing of size [n, n] in memory.
 //
-// Mapping of `backward_B`: a block has a head: q, k, v and do in shared memory. A warp owns 16 keys and their
-// dk and dv, and walks over the queries, 16 at a time, with scores transposed: rows are keys. The products of ds with k, which sum
-// over the keys of all warps, follow behind a barrier for 32 queries at a time, whose ds are in shared memory; there are two of
-// these, so that warps without a share in the product go on. Shares go round the warps in turn.
-// Mapping of `queries_long`: a block has 64 queries, 16 a warp, and walks over 64 keys at a time; D of its queries, and dq.
+// Mapping of `backward_B`: a block has a head: q, k, v and do in shared memory. A warp owns 16 keys and their dk and dv,
+// and walks over the queries, 16 at a time, with scores transposed: rows are keys. The products of ds with k, which sum
+// over the keys of all warps, follow behind a barrier for 32 queries at a time, whose ds are in shared memory; there are
+// two of these, so that warps without a share in the product go on. Shares go round the warps in turn.
+// Mapping of `queries_long`: a block has 64 queries, 16 a warp, and walks over 64 keys at a time; D of its queries, and
+// dq.
 // Mapping of `keys_long`: a block has 64 keys, 16 a warp, and walks over 64 queries at a time; dk and dv.
-// Bytes: `backward_B`: q, k, v, out read once, do twice (once from the cache); dq, dk, dv written once. `queries_long` and `keys_long`:
-// their own 64 rows once, k and v (q and do) once per 64 rows.
+// Bytes: `backward_B`: q, k, v, out read once, do twice (once from the cache); dq, dk, dv written once. `queries_long`
+// and `keys_long`: their own 64 rows once, k and v (q and do) once per 64 rows.
 // Order of sums: that of the tensor cores over features, and over 16 keys or queries; 16 after the other.
 // Tolerance: 2 steps of bf16 of the largest result: p and ds are rounded, and the result.
 #include "attention_tensor.cuh"
@@ -100,7 +101,8 @@ struct Head {
   // Everything to shared memory; all but the first queries are still on their way.
   __device__ __forceinline__ void load(const Attention& p, const Place& place) const {
     Rows keys = packed_rows(p, place, keys_part), values = packed_rows(p, place, values_part);
-    Rows queries = packed_rows(p, place, queries_part), dy = plain_rows(p, place, p.d_out), y = plain_rows(p, place, p.out);
+    Rows queries = packed_rows(p, place, queries_part);
+    Rows dy = plain_rows(p, place, p.d_out), y = plain_rows(p, place, p.out);
     copy_rows(k, keys.first, keys.stride, rows, p.tokens);
     copy_rows(v, values.first, values.stride, rows, p.tokens);
     unsigned there = min(p.tokens, chunk), more = p.tokens - there;
@@ -191,7 +193,8 @@ extern "C" __global__ void __launch_bounds__(5 * 32, width > 80 ? 1 : 2) backwar
   extern __shared__ __align__(128) real shared[];
   Head<5>(shared).run(p);
 }
-// Wider heads of more tokens fit neither into registers nor into the shared memory of sm_80: kernels/src/attention/tensor.rs.
+// Wider heads of more tokens fit neither into registers nor into the shared memory of sm_80:
+// kernels/src/attention/tensor.rs.
 #if HEAD_WIDTH <= 80
 extern "C" __global__ void __launch_bounds__(10 * 32, 1) backward_10(const Attention p) {
   extern __shared__ __align__(128) real shared[];

@@ -1,13 +1,14 @@
-// Kernels of attention's backward pass for sm_90a, heads of width HEAD_WIDTH in bf16; `backward_B` for at most 16 B tokens.
+// Kernels of attention's backward pass for sm_90a, heads of width HEAD_WIDTH in bf16; `backward_B` for at most 16 B
+// tokens.
 //   p = exp(q k' scale - l), D = rowsum(do out), ds = p (do v' - D); dq = ds k scale, dk = ds' q scale, dv = p' do;
 //   l are the logarithms that forward kept. Written or added; no atomics, nothing of size [n, n] in memory.
 //
-// Mapping: a block stays on its multiprocessor and takes a head after the other. Two warpgroups compute. Each has 64 keys at a time,
-// with their dk and dv in registers, against 80 or 64 queries at a time: scores transposed, rows are keys, so that p' and ds' go from
-// registers to their products. ds' goes to shared memory as well, whole; behind a barrier each warpgroup makes dq of 64 queries at a
-// time from it.
-// A third warpgroup fetches the next head: one thread by bulk copies (q, v and do while dq is made, k behind it), three warps l and
-// D, a head ahead.
+// Mapping: a block stays on its multiprocessor and takes a head after the other. Two warpgroups compute. Each has 64 keys
+// at a time, with their dk and dv in registers, against 80 or 64 queries at a time: scores transposed, rows are keys, so
+// that p' and ds' go from registers to their products. ds' goes to shared memory as well, whole; behind a barrier each
+// warpgroup makes dq of 64 queries at a time from it.
+// A third warpgroup fetches the next head: one thread by bulk copies (q, v and do while dq is made, k behind it), three
+// warps l and D, a head ahead.
 // Shared memory: q, k, v, do; ds' by 64 queries; l and D of two heads.
 // Bytes: q, k, v, out read once, do twice (once from the cache); dq, dk, dv written once.
 // Order of sums: that of the tensor cores over features, and over 16 keys or queries; 16 after the other.
@@ -25,7 +26,8 @@ struct Stage {
 
   Bytes* memory;
 
-  // v behind k and do behind v: a warpgroup's 64 keys may be more than there are rows, and what follows is read for them, and lost.
+  // v behind k and do behind v: a warpgroup's 64 keys may be more than there are rows, and what follows is read for them,
+  // and lost.
   __device__ __forceinline__ Bytes* q() const { return memory; }
   __device__ __forceinline__ Bytes* k() const { return memory + tile_bytes; }
   __device__ __forceinline__ Bytes* v() const { return memory + 2 * tile_bytes; }
@@ -45,7 +47,8 @@ struct Stage {
 
   __device__ __forceinline__ void init() const {
     // Of the last panel queries beyond the rows are read too, and lost.
-    for (unsigned i = threadIdx.x; i < panel_bytes / 16; i += all_threads) *(uint4*)(ds(panels - 1) + 16 * i) = make_uint4(0, 0, 0, 0);
+    uint4* last = (uint4*)ds(panels - 1);
+    for (unsigned i = threadIdx.x; i < panel_bytes / 16; i += all_threads) last[i] = make_uint4(0, 0, 0, 0);
     fence_async();
     if (threadIdx.x == 0) {
       mbarrier_init(full(), 1);
@@ -63,7 +66,8 @@ struct Stage {
 };
 
 template <int blocks>
-__device__ __forceinline__ void fetch_heads(const Attention& p, Stage<blocks> stage, const TensorMap& qkv, const TensorMap& d_out) {
+__device__ __forceinline__ void fetch_heads(const Attention& p, Stage<blocks> stage, const TensorMap& qkv,
+                                            const TensorMap& d_out) {
   unsigned turn = 0, heads = heads_of(p);
   for (unsigned task = blockIdx.x; task < heads; task += gridDim.x, turn++) {
     int head = task % p.heads, image = task / p.heads, all = p.heads;
@@ -112,7 +116,8 @@ struct KeySums {
 
 // The share in them of 16 `count` queries from 16 `first` on; ds' to shared memory. The warp's keys are from `key` on.
 template <int first, int count, int blocks>
-__device__ __forceinline__ void add_queries(KeySums& sums, const Attention& p, Stage<blocks> stage, unsigned turn, unsigned tile) {
+__device__ __forceinline__ void add_queries(KeySums& sums, const Attention& p, Stage<blocks> stage, unsigned turn,
+                                            unsigned tile) {
   Scores<count> s, t;
   unsigned key = tile + warp_row();
   const float *l = stage.l(turn) + 16 * first, *mean = stage.mean(turn) + 16 * first;
@@ -128,10 +133,8 @@ __device__ __forceinline__ void add_queries(KeySums& sums, const Attention& p, S
   for (int n = 0; n < count; n++) {
 #pragma unroll
     for (int e = 0; e < 8; e++) {
-      // Beyond the last key the score is 0, whose exponential less l may overflow.
-      bool there = key + lane_row() + e / 2 % 2 * 8 < p.tokens;
       float& x = s.at[n][e / 4][e % 4];
-      x = there ? weight_of(x, p.scale, l[16 * n + e / 4 * 8 + lane_column() + e % 2]) : 0.0f;
+      x = weight_of(x, p.scale, l[16 * n + e / 4 * 8 + lane_column() + e % 2]);
     }
     narrow(weights.at[n], s.at[n]);
   }
@@ -144,6 +147,7 @@ __device__ __forceinline__ void add_queries(KeySums& sums, const Attention& p, S
   for (int n = 0; n < count; n++) {
 #pragma unroll
     for (int e = 0; e < 8; e++) {
+      // Beyond the last key the score is 0, whose exponential less l may overflow: ds must not, since it meets other rows.
       bool there = key + lane_row() + e / 2 % 2 * 8 < p.tokens;
       float x = t.at[n][e / 4][e % 4] - mean[16 * n + e / 4 * 8 + lane_column() + e % 2];
       t.at[n][e / 4][e % 4] = there ? s.at[n][e / 4][e % 4] * x : 0.0f;
@@ -168,11 +172,13 @@ __device__ __forceinline__ void add_queries(KeySums& sums, const Attention& p, S
 }
 
 // Of 160 and of 208 queries, as many at a time as registers are left for.
-__device__ __forceinline__ void add_all(KeySums& sums, const Attention& p, Stage<10> stage, unsigned turn, unsigned tile) {
+__device__ __forceinline__ void add_all(KeySums& sums, const Attention& p, Stage<10> stage, unsigned turn,
+                                        unsigned tile) {
   add_queries<0, 5>(sums, p, stage, turn, tile);
   add_queries<5, 5>(sums, p, stage, turn, tile);
 }
-__device__ __forceinline__ void add_all(KeySums& sums, const Attention& p, Stage<13> stage, unsigned turn, unsigned tile) {
+__device__ __forceinline__ void add_all(KeySums& sums, const Attention& p, Stage<13> stage, unsigned turn,
+                                        unsigned tile) {
   add_queries<0, 5>(sums, p, stage, turn, tile);
   add_queries<5, 4>(sums, p, stage, turn, tile);
   add_queries<9, 4>(sums, p, stage, turn, tile);
@@ -226,6 +232,10 @@ __device__ __forceinline__ void compute(const Attention& p, Stage<blocks> stage)
 template <int blocks>
 __device__ __forceinline__ void run(const Attention& p, const TensorMap& qkv, const TensorMap& d_out, Bytes* memory) {
   Stage<blocks> stage = {memory};
+  if (threadIdx.x == consumers) {
+    prefetch_map(qkv);
+    prefetch_map(d_out);
+  }
   stage.init();
   if (threadIdx.x >= consumers) {
     fewer_registers<producer_registers>();
@@ -241,7 +251,8 @@ __device__ __forceinline__ void run(const Attention& p, const TensorMap& qkv, co
 
 #define BACKWARD(blocks) \
   extern "C" __global__ void __launch_bounds__(all_threads, 1) \
-      backward_##blocks(const Attention p, const __grid_constant__ TensorMap qkv, const __grid_constant__ TensorMap d_out) { \
+      backward_##blocks(const Attention p, const __grid_constant__ TensorMap qkv, \
+                        const __grid_constant__ TensorMap d_out) { \
     extern __shared__ __align__(1024) Bytes memory[]; \
     run<blocks>(p, qkv, d_out, memory); \
   }

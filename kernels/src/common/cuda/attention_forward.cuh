@@ -1,14 +1,15 @@
-// Kernels of attention's forward pass on tensor cores, for heads of width HEAD_WIDTH in bf16; `forward_B` for at most 16 B tokens,
-// `forward_long` for any number.
+// Kernels of attention's forward pass on tensor cores, for heads of width HEAD_WIDTH in bf16; `forward_B` for at most 16
+// B tokens, `forward_long` for any number.
 //   out = softmax(q k' scale) v per image and head, and the logarithm of the sum of each row's exponentials where it is kept.
 //
-// Mapping of `forward_B`: a block of 4 warps has all keys and values of a head in shared memory, and its warps take 16 query rows
-// at a time, whose scores against all keys are in registers: one pass, no online softmax. Several blocks share a head where there
-// are few heads: attention.cuh's Place, of which warp w of block i has rows 64 i + 16 w and every 64 x blocks further on.
-// Mapping of `forward_long`: a block has 64 query rows, 16 a warp, and walks over 64 keys at a time, the next ones on their way;
-// softmax online.
-// Bytes: `forward_B`: q, k and v read once, out written once (k and v once per block of a head). `forward_long`: k and v once per 64
-// query rows.
+// Mapping of `forward_B`: a block of 4 warps has all keys and values of a head in shared memory, and its warps take 16
+// query rows at a time, whose scores against all keys are in registers: one pass, no online softmax. Several blocks share
+// a head where there are few heads: attention.cuh's Place, of which warp w of block i has rows 64 i + 16 w and every 64 x
+// blocks further on.
+// Mapping of `forward_long`: a block has 64 query rows, 16 a warp, and walks over 64 keys at a time, the next ones on
+// their way; softmax online.
+// Bytes: `forward_B`: q, k and v read once, out written once (k and v once per block of a head). `forward_long`: k and v
+// once per 64 query rows.
 // Order of sums: that of the tensor cores over features, and over 16 keys; 16 keys after the other; each lane adds the
 // exponentials of its columns, then 4 lanes.
 // Tolerance: 2 steps of bf16 of the largest |v|: of the weights, and of the result.

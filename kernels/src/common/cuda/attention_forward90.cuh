@@ -1,9 +1,9 @@
 // Kernels of attention's forward pass for sm_90a, heads of width HEAD_WIDTH in bf16; `forward_B` for at most 16 B tokens.
 //   out = softmax(q k' scale) v per image and head, and the logarithm of the sum of each row's exponentials where it is kept.
 //
-// Mapping: a block stays on its multiprocessor and takes a head after the other. One thread fetches the next head's q, k and v by
-// bulk copies while two warpgroups compute, 64 query rows at a time, whose scores against all keys are in registers: one pass, no
-// online softmax; weights go from there to the product with v.
+// Mapping: a block stays on its multiprocessor and takes a head after the other. One thread fetches the next head's q, k
+// and v by bulk copies while two warpgroups compute, 64 query rows at a time, whose scores against all keys are in
+// registers: one pass, no online softmax; weights go from there to the product with v.
 // Shared memory: two stages of a head.
 // Bytes: q, k and v read once, out written once.
 // Order of sums: that of the tensor cores over features, and over 16 keys; 16 keys after the other; each lane adds the
@@ -15,7 +15,8 @@
 template <int blocks>
 struct Pipeline {
   static constexpr int keys = 16 * blocks, tiles = (keys + group_rows - 1) / group_rows;
-  static constexpr int q_bytes = tiles * group_rows * row_bytes, k_bytes = keys * row_bytes, bytes = q_bytes + 2 * k_bytes;
+  static constexpr int q_bytes = tiles * group_rows * row_bytes, k_bytes = keys * row_bytes;
+  static constexpr int bytes = q_bytes + 2 * k_bytes;
 
   Bytes* memory;  // [2, bytes], then the barriers
 
@@ -107,8 +108,13 @@ __device__ __forceinline__ void consume(const Attention& p, Pipeline<blocks> pip
 }
 
 template <int blocks, int fewer>
-__device__ __forceinline__ void attend(const Attention& p, const TensorMap& queries, const TensorMap& keys, Bytes* memory) {
+__device__ __forceinline__ void attend(const Attention& p, const TensorMap& queries, const TensorMap& keys,
+                                       Bytes* memory) {
   Pipeline<blocks> pipeline = {memory};
+  if (threadIdx.x == consumers) {
+    prefetch_map(queries);
+    prefetch_map(keys);
+  }
   pipeline.init();
   if (threadIdx.x >= consumers) {
     fewer_registers<producer_registers>();
@@ -121,7 +127,8 @@ __device__ __forceinline__ void attend(const Attention& p, const TensorMap& quer
 
 #define FORWARD(blocks, fewer) \
   extern "C" __global__ void __launch_bounds__(all_threads, 1) \
-      forward_##blocks(const Attention p, const __grid_constant__ TensorMap queries, const __grid_constant__ TensorMap keys) { \
+      forward_##blocks(const Attention p, const __grid_constant__ TensorMap queries, \
+                       const __grid_constant__ TensorMap keys) { \
     extern __shared__ __align__(1024) Bytes memory[]; \
     attend<blocks, fewer>(p, queries, keys, memory); \
   }

@@ -1,7 +1,8 @@
 // What attention's kernels for sm_90a share: tensors in bf16, heads of width HEAD_WIDTH, 32 or 64.
 //
-// Rows of a head come by bulk copies, in their swizzle; those behind the last token come as zeros, since an image's tokens are a
-// dimension of the map. Sums [64, n] of a warpgroup are, for each of its warps, sums [16, n] of attention_tensor.cuh.
+// Rows of a head come by bulk copies, in their swizzle; those behind the last token come as zeros, since an image's
+// tokens are a dimension of the map. Sums [64, n] of a warpgroup are, for each of its warps, sums [16, n] of
+// attention_tensor.cuh.
 #pragma once
 #include "attention_tensor.cuh"
 #include "ptx90.cuh"
@@ -30,7 +31,8 @@ __device__ __forceinline__ unsigned long long by_features(const Bytes* tile, int
 
 // d [64, 16 blocks] = a b' of rows from `row` on of a, and from `other` on of b.
 template <int blocks>
-__device__ __forceinline__ void group_rows_product(float (&d)[blocks][2][4], const Bytes* a, int row, const Bytes* b, int other) {
+__device__ __forceinline__ void group_rows_product(float (&d)[blocks][2][4], const Bytes* a, int row, const Bytes* b,
+                                                   int other) {
 #pragma unroll
   for (int k = 0; k < steps; k++)
     group_multiply<false, false>(flat(d), by_rows(a, row, k), by_rows(b, other, k), k > 0);

@@ -1,4 +1,5 @@
-// Softmax of scores in registers, 16 rows of a warp, and what becomes of its sums: for kernels of attention on tensor cores.
+// Softmax of scores in registers, 16 rows of a warp, and what becomes of its sums: for kernels of attention on tensor
+// cores.
 #pragma once
 #include "attention_tensor.cuh"
 
@@ -35,10 +36,11 @@ struct Softened {
   unsigned at[blocks][4];
 };
 
-// Scores to weights 2^((s - top) scale), rounded; the sum of the lane's before rounding. The difference first: of large scores, a
-// fused s scale - top scale would be a rounding error and no 0.
+// Scores to weights 2^((s - top) scale), rounded; the sum of the lane's before rounding. The difference first: of large
+// scores, a fused s scale - top scale would be a rounding error and no 0.
 template <int blocks>
-__device__ __forceinline__ float soften(Softened<blocks>& weights, const Scores<blocks>& s, int half, float scale, float top) {
+__device__ __forceinline__ float soften(Softened<blocks>& weights, const Scores<blocks>& s, int half, float scale,
+                                        float top) {
   float sum = 0.0f;
 #pragma unroll
   for (int e = 0; e < 2 * blocks; e++) {

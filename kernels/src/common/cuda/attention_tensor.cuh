@@ -1,8 +1,8 @@
 // What attention's kernels on tensor cores share; tensors in bf16, heads of width HEAD_WIDTH, a multiple of 16.
 //
-// A warp works on 16 rows: sums of products [16, 16] are float [2][4], of which a lane has rows g and g + 8 (elements 0, 1 and
-// 2, 3) and columns 2 t, 2 t + 1 of eight, lane = 4 g + t. Sums of one product are the operand of the next one without leaving
-// registers. Beyond the last token rows are zeros, in operands and hence in sums.
+// A warp works on 16 rows: sums of products [16, 16] are float [2][4], of which a lane has rows g and g + 8 (elements 0,
+// 1 and 2, 3) and columns 2 t, 2 t + 1 of eight, lane = 4 g + t. Sums of one product are the operand of the next one
+// without leaving registers. Beyond the last token rows are zeros, in operands and hence in sums.
 #pragma once
 #include "attention.cuh"
 #include "tile.cuh"
@@ -80,8 +80,8 @@ __device__ __forceinline__ void add_rows(Sums& sums, const unsigned (&a)[4], Fea
   }
 }
 
-// The weight of a score whose row's log-sum-exp is l. The product is rounded as it was for l: fused with the difference it would
-// leave its rounding error, which is no small number where scores are large.
+// The weight of a score whose row's log-sum-exp is l. The product is rounded as it was for l: fused with the difference
+// it would leave its rounding error, which is no small number where scores are large.
 __device__ __forceinline__ float weight_of(float score, float scale, float l) {
   return exp2_approx((__fmul_rn(score, scale) - l) * log2_e);
 }
@@ -97,10 +97,10 @@ __device__ __forceinline__ float quad_top(float x) {
   return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
 }
 
-// Writes or adds [16, 16] sums, times a factor for each half of the rows. Neighbouring lanes swap, so that a lane writes 8 bytes,
-// and four lanes a sector of 32.
-__device__ __forceinline__ void put_square(const Attention& p, Rows to, unsigned row, unsigned column, const float (&d)[2][4],
-                                           float upper, float lower) {
+// Writes or adds [16, 16] sums, times a factor for each half of the rows. Neighbouring lanes swap, so that a lane writes
+// 8 bytes, and four lanes a sector of 32.
+__device__ __forceinline__ void put_square(const Attention& p, Rows to, unsigned row, unsigned column,
+                                           const float (&d)[2][4], float upper, float lower) {
   bool odd = threadIdx.x % 2;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
@@ -120,7 +120,8 @@ __device__ __forceinline__ void put_square(const Attention& p, Rows to, unsigned
   }
 }
 
-__device__ __forceinline__ void put(const Attention& p, Rows to, unsigned row, const Sums& sums, float upper, float lower) {
+__device__ __forceinline__ void put(const Attention& p, Rows to, unsigned row, const Sums& sums, float upper,
+                                    float lower) {
 #pragma unroll
   for (int k = 0; k < steps; k++) put_square(p, to, row, 16 * k, sums[k], upper, lower);
 }

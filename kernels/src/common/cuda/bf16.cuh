@@ -29,8 +29,8 @@ __device__ __forceinline__ void store8(real* p, size_t i, const Eight& x) {
                                 bf16_pair(x.v[6], x.v[7]));
 }
 
-// Where a tile of shared memory has 8 elements, 16 bytes, of a row of `width`, a multiple of 16: swizzled, so that the eight rows
-// of a matrix that ldmatrix reads lie in different banks, without padding.
+// Where a tile of shared memory has 8 elements, 16 bytes, of a row of `width`, a multiple of 16: swizzled, so that the
+// eight rows of a matrix that ldmatrix reads lie in different banks, without padding.
 template <int width>
 __device__ __forceinline__ unsigned swizzled(unsigned row, unsigned eighth) {
   static_assert(width % 16 == 0, "rows hold matrices of 16 columns");

@@ -13,7 +13,8 @@ struct Tile {
 
 // Starts copies of the first `there` of `count` rows to the tile's begin, and of zeros to the others.
 template <int width>
-__device__ __forceinline__ void copy_rows(Tile<width> tile, const real* rows, size_t stride, unsigned count, unsigned there) {
+__device__ __forceinline__ void copy_rows(Tile<width> tile, const real* rows, size_t stride, unsigned count,
+                                          unsigned there) {
   constexpr unsigned chunks = Tile<width>::chunks;
   for (unsigned i = threadIdx.x; i < count * chunks; i += blockDim.x) {
     unsigned row = i / chunks, chunk = i % chunks;
@@ -22,7 +23,8 @@ __device__ __forceinline__ void copy_rows(Tile<width> tile, const real* rows, si
   }
 }
 
-// 16 rows from `row` on (a multiple of 16) and 16 columns from 8 `chunk` on (even), as operands. All lanes of the warp call.
+// 16 rows from `row` on (a multiple of 16) and 16 columns from 8 `chunk` on (even), as operands. All lanes of the warp
+// call.
 
 // a: the tile's rows are its rows.
 template <int width>
