@@ -216,7 +216,7 @@ impl Product {
         let times = if parts > 1 { parts } else { self.batches };
         let params = self.params(way)?;
         match way {
-            Way::Hopper(_) => hopper::launch(exec, self, &params, times)?,
+            Way::Hopper(way) => hopper::launch(exec, self, way, &params, times)?,
             Way::Tensor(tensor::Way { tile, .. }) => {
                 let kernel = Kernel::new(&TENSOR, tile.entry(self.layout), self.storage);
                 exec.launch_with(kernel, self.tensor_grid(tile).times(times), &params)?;
