@@ -148,6 +148,13 @@ fn checked_replays_find_nothing_and_give_the_same_bits() {
 }
 
 #[test]
+fn timing_a_phase_replays_the_whole_plan() {
+    everywhere("timing_a_phase_replays_the_whole_plan", &ORDERS[..1], || {
+        conformance::timing_a_phase_replays_the_whole_plan(&[("cuda", &device())]);
+    });
+}
+
+#[test]
 fn goldens_of_pytorch() {
     everywhere("goldens_of_pytorch", &ORDERS[..1], || {
         let places = [(device(), DType::F32)];

@@ -6,7 +6,7 @@ use engine::check::{nmse, random};
 use engine::{Device, Group, Phase, Plan, Result, Role, Store, Tape, Tensor, Value, Var};
 use kernels::cases::Draw;
 use kernels::layer_norm::layer_norm;
-use kernels::linear::linear;
+use kernels::linear::{Activation, linear};
 use kernels::residual::residual;
 use proptest::prelude::*;
 use support::graph::{GROUPS, Graph};
@@ -281,6 +281,29 @@ fn frozen_weights_cost_nothing() {
     assert!(lines.iter().any(|line| line.contains("norm: layer_norm") && line.contains("d1") && !line.contains("d0")));
     assert!(training.work().flops >= forward.work().flops + 4 * (2 * 4 * 6 * 10) - (2 * 4 * 6 * 10));
     assert!(training.memory().gradients >= (12 + 60 + 60) * 8);
+}
+
+#[test]
+fn a_slope_rides_in_the_product_that_gives_the_gradient() {
+    let Chain { mut store, mut tape, x, weights, .. } = chain().unwrap();
+    let hidden = tape.scope("fc1", |tape| linear(tape, x, weights[2], None, Some(Activation::Gelu))).unwrap();
+    let output = tape.scope("fc2", |tape| linear(tape, hidden, weights[3], None, None)).unwrap();
+    let twice = residual(&mut tape, output, output, None).unwrap();
+    let beside = tape.scope("fc3", |tape| linear(tape, hidden, weights[3], None, None)).unwrap();
+    let both = residual(&mut tape, twice, beside, None).unwrap();
+    let mut backward = |value: Value, wanted: &[Value]| {
+        let gradients = tape.gradients(value, wanted).unwrap();
+        backward_lines(&tape.plan(&mut store, &gradients).unwrap())
+    };
+    let count = |lines: &[String], text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    let alone = backward(twice, &[x]);
+    assert_eq!((count(&alone, "times a slope"), count(&alone, "Multiply")), (1, 0), "{alone:#?}");
+    // Two products contribute, or somebody asks for the gradient as it is: then a launch of its own multiplies.
+    let sum = backward(both, &[x]);
+    assert_eq!((count(&sum, "times a slope"), count(&sum, "Multiply")), (0, 1), "{sum:#?}");
+    let read = backward(twice, &[x, hidden]);
+    assert_eq!((count(&read, "times a slope"), count(&read, "Multiply")), (0, 1), "{read:#?}");
+    assert_eq!(count(&read, "Copy"), count(&alone, "Copy") + 1, "{read:#?}");
 }
 
 #[test]

@@ -50,3 +50,9 @@ fn an_attack_takes_the_cpus_path() {
 fn checked_replays_find_nothing_and_give_the_same_bits() {
     conformance::checked_replays_find_nothing_and_give_the_same_bits(&devices());
 }
+
+#[test]
+fn timing_a_phase_replays_the_whole_plan() {
+    conformance::timing_a_phase_replays_the_whole_plan(&devices());
+    conformance::timing_a_phase_replays_the_whole_plan(&[("cpu", &Device::cpu(None).unwrap())]);
+}

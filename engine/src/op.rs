@@ -77,6 +77,11 @@ pub struct Keeps {
     pub extras: Vec<Spec>,
     /// Inputs whose gradient equals the output's gradient: the planner shares the buffer and asks for nothing.
     pub passes: Inputs,
+    /// The extra, like the output, that backward wants its gradient multiplied by: the slope of an activation. It is the first
+    /// of the extras, and backward is not given it: the gradient that it reads is multiplied already.
+    pub slope: bool,
+    /// Inputs whose gradient backward can multiply by another op's slope on its way to memory: [`Grad::times`].
+    pub multiplies: Inputs,
 }
 
 /// Floating-point operations and bytes of memory traffic at the least.
@@ -93,6 +98,12 @@ impl Work {
     pub fn new(flops: usize, bytes: usize) -> Self {
         let wide = |count| u64::try_from(count).unwrap_or(u64::MAX);
         Self { flops: wide(flops), bytes: wide(bytes) }
+    }
+}
+
+impl std::iter::Sum for Work {
+    fn sum<I: Iterator<Item = Self>>(works: I) -> Self {
+        works.fold(Self::default(), |sum, work| Self { flops: sum.flops + work.flops, bytes: sum.bytes + work.bytes })
     }
 }
 
@@ -141,6 +152,8 @@ pub struct Grad<'a> {
     pub mode: Mode,
     /// The gradient, of the input's spec.
     pub buf: BufMut<'a>,
+    /// A factor of it, of the same spec; only where [`Keeps::multiplies`] offers that, and with [`Mode::Write`].
+    pub times: Option<Buf<'a>>,
 }
 
 /// Buffers of a backward launch.
@@ -149,9 +162,9 @@ pub struct Backward<'a> {
     pub inputs: &'a [Buf<'a>],
     /// The output, if [`Keeps`] names it.
     pub output: Buf<'a>,
-    /// What forward wrote for this pass.
+    /// What forward wrote for this pass, without a slope.
     pub extras: &'a [Buf<'a>],
-    /// Gradient of the output.
+    /// Gradient of the output, times the slope where [`Keeps::slope`] says that there is one.
     pub d_output: Buf<'a>,
     /// One per input; `None` where nobody wants it.
     pub d_inputs: &'a mut [Option<Grad<'a>>],

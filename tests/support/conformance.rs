@@ -2,8 +2,11 @@
 //! attacks beside the CPU's.
 #![allow(clippy::unwrap_used, dead_code, reason = "the bodies of tests; each suite has some of them")]
 
-use engine::{DType, Device, Result, Tensor};
+use engine::check::{Prepared, prepare};
+use engine::device::timing::Flush;
+use engine::{DType, Device, Phase, Result, Tensor};
 use kernels::cases::{Case, Draw, IN_BF16, adding_error, check, gradient_bound, gradient_error, in_bf16, reproducible};
+use kernels::linear::linear;
 use models::{Activation, Distribution, Sharing, Stochastic, StochasticLayer, VitConfig};
 
 use crate::expectations::{EXPECTED_FAILURES, judge};
@@ -170,5 +173,43 @@ pub fn checked_replays_find_nothing_and_give_the_same_bits(devices: Devices) {
             Ok((plan.read(&net.store, loss)?, net.store.read(net.store.flat(net.vit.params()))?))
         };
         assert!(run(true).unwrap() == run(false).unwrap(), "{kind}: canaries and poison change the result");
+    }
+}
+
+/// Timing one phase runs all of a plan, and what comes right before that phase once.
+pub fn timing_a_phase_replays_the_whole_plan(devices: Devices) {
+    let inputs = [[5, 7], [3, 7], [5, 3]].map(|dims| engine::check::random::<f32>(&dims, 3, "timing").unwrap());
+    let [x, weight, cotangent] = &inputs;
+    let record = |tape: &mut engine::Tape, x: &[engine::Value]| {
+        linear(tape, x[0], x[1], None, Some(kernels::activation::Activation::Gelu))
+    };
+    let results = |phase: Option<Option<Phase>>, device: &Device| {
+        let inputs = [x.clone(), weight.clone()];
+        let Prepared { mut store, plan, output, gradients } =
+            prepare(device, &record, &inputs, &[0, 1], Some(cotangent), false).unwrap();
+        let mut flush = Flush::new(device, 1 << 10).unwrap();
+        let mut calls = 0;
+        match phase {
+            None => plan.replay(&mut store).unwrap(),
+            Some(phase) => {
+                let before = || {
+                    calls += 1;
+                    flush.as_mut().map_or(Ok(()), Flush::run)
+                };
+                assert!(!plan.time(&mut store, phase, before).unwrap().is_zero());
+                assert_eq!(calls, 1);
+                assert!(plan.works(phase).count() > 0);
+                assert!(plan.time(&mut store, Some(Phase::Update), || Ok(())).is_err());
+                plan.time(&mut store, phase, || Ok(())).unwrap();
+            }
+        }
+        let kept = [output].into_iter().chain(gradients);
+        kept.map(|value| plan.read(&store, value).unwrap()).collect::<Vec<_>>()
+    };
+    for (name, device) in devices {
+        let expected = results(None, device);
+        for phase in [None, Some(Phase::Forward), Some(Phase::Backward)] {
+            assert!(results(Some(phase), device) == expected, "{name}: {phase:?}");
+        }
     }
 }

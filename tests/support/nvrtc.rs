@@ -23,7 +23,7 @@ fn capabilities(text: &str) -> &'static [u32] {
 
 /// How the tensors of a source's kernels may be stored.
 fn storages(path: &str, text: &str) -> &'static [DType] {
-    if is_for_hopper(text) {
+    if is_for_hopper(text) || path.ends_with(".bf16.cu") {
         return &[DType::Bf16];
     }
     let op = path.strip_prefix("kernels/src/").and_then(|rest| rest.split('/').next()).unwrap_or_default();

@@ -159,6 +159,11 @@ impl Trainer {
         Ok(Some(spent))
     }
 
+    /// The device.
+    pub fn device(&self) -> &Device {
+        self.store.device()
+    }
+
     /// The plan of a training step (without the attack's).
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -207,6 +212,32 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::run_epoch`].
     pub fn train_on(&mut self, batch: &Samples) -> Result<StepReport> {
+        self.inputs.write(&mut self.store, batch)?;
+        let lr = self.launch()?;
+        let (mut loss, mut norm) = ([0.0_f32], [0.0_f32; 2]);
+        self.plan.read_values(&self.store, self.loss, &mut loss)?;
+        self.plan.read_values(&self.store, self.norm, &mut norm)?;
+        if !loss[0].is_finite() || !norm[0].is_finite() {
+            return Err(self.not_finite(loss[0], norm[0])?);
+        }
+        Ok(StepReport {
+            epoch: self.epoch,
+            step: self.step,
+            steps: self.steps_per_epoch(),
+            loss: f64::from(loss[0]),
+            norm: f64::from(norm[0]),
+            lr,
+            samples: batch.count,
+            synthesis: None,
+        })
+    }
+
+    /// Starts one step on the batch that lies in the inputs, its attack included, without reading anything back: on a GPU without
+    /// waiting for it. Gives the learning rate.
+    ///
+    /// # Errors
+    /// The device failed, or too many steps.
+    pub fn launch(&mut self) -> Result<f64> {
         let steps = self.steps_per_epoch();
         #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
         let t = f64::from(self.epoch) + self.step as f64 / steps as f64;
@@ -214,7 +245,6 @@ impl Trainer {
         #[expect(clippy::cast_possible_truncation, reason = "a learning rate")]
         self.store.write_values(self.state.lr, &[lr as f32])?;
         let number = self.number(steps)?;
-        self.inputs.write(&mut self.store, batch)?;
         self.inputs.seed(&mut self.store, self.recipe.seed, number)?;
         if let (Some(attack), Method::Adversarial(adversarial)) = (&self.attack, &self.recipe.method) {
             #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
@@ -226,22 +256,7 @@ impl Trainer {
             attack.run(&mut self.store, self.recipe.seed, number.wrapping_mul(stride), keep)?;
         }
         self.plan.replay(&mut self.store)?;
-        let (mut loss, mut norm) = ([0.0_f32], [0.0_f32; 2]);
-        self.plan.read_values(&self.store, self.loss, &mut loss)?;
-        self.plan.read_values(&self.store, self.norm, &mut norm)?;
-        if !loss[0].is_finite() || !norm[0].is_finite() {
-            return Err(self.not_finite(loss[0], norm[0])?);
-        }
-        Ok(StepReport {
-            epoch: self.epoch,
-            step: self.step,
-            steps,
-            loss: f64::from(loss[0]),
-            norm: f64::from(norm[0]),
-            lr,
-            samples: batch.count,
-            synthesis: None,
-        })
+        Ok(lr)
     }
 
     /// Number of the step since the start of the run.

@@ -225,24 +225,24 @@ pub(super) fn builtin(what: Builtin, target: BufMut, source: Option<Buf>) -> Res
 }
 
 fn builtin_in<T: Real>(what: Builtin, mut target: BufMut, source: Option<Buf>) -> Result<()> {
-    let source = source.map(|source| source.host::<T>()).transpose()?;
+    let source = what.source(source)?.map(|source| source.host::<T>()).transpose()?.unwrap_or(&[]);
     let target = target.host::<T>()?;
-    match (what, source) {
-        (Builtin::Ones, _) => target.fill(T::ONE),
-        (Builtin::Zeros, _) => target.fill(T::ZERO),
-        (Builtin::Copy, Some(source)) => {
-            each_block(target, source, |target, source| target.copy_from_slice(source));
-        }
-        (Builtin::Add, Some(source)) => each_block(target, source, |target, source| {
-            for (target, &source) in target.iter_mut().zip(source) {
-                *target += source;
-            }
-        }),
-        (Builtin::Copy | Builtin::Add, None) => {
-            return Err(Error::new("builtin", "copy and add need a source"));
-        }
+    match what {
+        Builtin::Ones => target.fill(T::ONE),
+        Builtin::Zeros => target.fill(T::ZERO),
+        Builtin::Copy => each_block(target, source, |target, source| target.copy_from_slice(source)),
+        Builtin::Add => each_pair(target, source, |target, source| *target += source),
+        Builtin::Multiply => each_pair(target, source, |target, source| *target = *target * source),
     }
     Ok(())
+}
+
+fn each_pair<T: Real>(target: &mut [T], source: &[T], work: impl Fn(&mut T, T) + Sync) {
+    each_block(target, source, |target, source| {
+        for (target, &source) in target.iter_mut().zip(source) {
+            work(target, source);
+        }
+    });
 }
 
 /// Runs `work` on blocks of both slices, on all threads.

@@ -7,6 +7,7 @@ pub mod arena;
 pub mod cpu;
 pub mod cuda;
 pub mod source;
+pub mod timing;
 pub mod webgpu;
 
 use std::fmt;
@@ -366,6 +367,15 @@ impl Recording {
         }
     }
 
+    /// Replays once; the time that the device takes for `launches`, right before which `before` runs. `None` where only launches
+    /// are measured, one by one.
+    pub fn time(&mut self, launches: Range<usize>, before: &mut dyn FnMut() -> Result<()>) -> Result<Option<Duration>> {
+        match self {
+            Self::Cuda(recording) => recording.time(launches, before).map(Some),
+            Self::Wgpu(_) => Ok(None),
+        }
+    }
+
     /// Runs all launches and measures each.
     pub fn profile(&self) -> Result<Vec<Duration>> {
         match self {
@@ -394,6 +404,24 @@ pub(crate) enum Builtin {
     Copy,
     /// `target += source`.
     Add,
+    /// `target *= source`: an activation's slope, where no op multiplied by it.
+    Multiply,
+}
+
+impl Builtin {
+    /// The source of those that have one.
+    ///
+    /// # Errors
+    /// It is missing.
+    fn source<T>(self, source: Option<T>) -> Result<Option<T>> {
+        match self {
+            Self::Ones | Self::Zeros => Ok(None),
+            Self::Copy | Self::Add | Self::Multiply => match source {
+                Some(source) => Ok(Some(source)),
+                None => Err(Error::new("builtin", "copy, add and multiply need a source")),
+            },
+        }
+    }
 }
 
 impl Exec {

@@ -2,9 +2,14 @@
 
 use std::fmt;
 
-use super::{BufferId, Kernel, Launch, Phase, Plan};
+use super::{BufferId, GradAt, Kernel, Launch, Phase, Plan};
 
 impl Plan {
+    fn gradient(&self, at: usize, GradAt { mode, buffer, times }: GradAt) -> String {
+        let times = if times.is_some() { " times a slope" } else { "" };
+        format!("d{at} {} {mode:?}{times}", self.buffers[buffer].spec)
+    }
+
     fn row(&self, launch: &Launch) -> (String, String) {
         let list =
             |ids: &[BufferId]| ids.iter().map(|&id| self.buffers[id].spec.to_string()).collect::<Vec<_>>().join(" ");
@@ -14,7 +19,7 @@ impl Plan {
                 let wanted: Vec<String> = d_inputs
                     .iter()
                     .enumerate()
-                    .filter_map(|(at, grad)| grad.map(|(mode, id)| format!("d{at} {} {mode:?}", self.buffers[id].spec)))
+                    .filter_map(|(at, grad)| grad.map(|grad| self.gradient(at, grad)))
                     .collect();
                 (self.buffers[*d_output].spec.to_string(), wanted.join(", "))
             }

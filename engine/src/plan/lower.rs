@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Buffer, BufferId, Home, Kept, Kernel, Launch, Phase};
+use super::needs::{Needs, contributions};
+use super::{Buffer, BufferId, GradAt, Home, Kept, Kernel, Launch, Phase};
 use crate::device::Builtin;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -39,91 +40,6 @@ pub(super) fn lower(tape: &Tape, store: &Store, keep: &[Value]) -> Result<Progra
     Ok(Program { launches, buffers, kept, gradient_bytes })
 }
 
-/// Which values and passes are needed, and which gradients each op must give.
-struct Needs {
-    values: Vec<bool>,
-    passes: Vec<bool>,
-    /// Per pass and node: inputs whose gradient is wanted.
-    wanted: Vec<Vec<Inputs>>,
-    /// Per node: the union over the needed passes.
-    union: Vec<Inputs>,
-}
-
-impl Needs {
-    fn of(tape: &Tape, keep: &[Value]) -> Result<Self> {
-        let mut values = vec![false; tape.nodes.len()];
-        let mut passes = vec![false; tape.passes.len()];
-        let mark = |values: &mut Vec<bool>, wanted: &[Value]| {
-            for value in wanted {
-                if let Some(slot) = values.get_mut(value.at) {
-                    *slot = true;
-                }
-            }
-        };
-        for &value in keep {
-            tape.node(value)?;
-        }
-        mark(&mut values, keep);
-        for step in tape.steps.iter().rev() {
-            match step {
-                Step::Update { inputs, .. } => mark(&mut values, inputs),
-                Step::Backward(index) => {
-                    let pass = &tape.passes[*index];
-                    let results =
-                        pass.targets.iter().map(|&(_, g)| g).chain(pass.groups.iter().map(|flat| flat.gradient));
-                    if results.into_iter().any(|gradient| values[gradient.at]) {
-                        passes[*index] = true;
-                        mark(&mut values, &[pass.output]);
-                        mark(&mut values, pass.seed.as_slice());
-                    }
-                }
-                Step::Op(value) => {
-                    if let (true, Kind::Op { inputs, .. }) = (values[value.at], &tape.node(*value)?.kind) {
-                        mark(&mut values, inputs);
-                    }
-                }
-            }
-        }
-        let mut wanted = Vec::new();
-        let mut union = vec![Inputs::NONE; tape.nodes.len()];
-        for (pass, &needed) in tape.passes.iter().zip(&passes) {
-            let sets = if needed { wanted_inputs(tape, pass, &values)? } else { Vec::new() };
-            for (slot, set) in union.iter_mut().zip(&sets) {
-                *slot = (0..8).fold(*slot, |sum, position| sum.and_if(set.has(position), position));
-            }
-            wanted.push(sets);
-        }
-        Ok(Self { values, passes, wanted, union })
-    }
-}
-
-/// Per node that the pass goes through: the inputs whose gradient leads to a target.
-fn wanted_inputs(tape: &Tape, pass: &Pass, values: &[bool]) -> Result<Vec<Inputs>> {
-    let reached = tape.reached(pass.output)?;
-    let mut leads = vec![false; tape.nodes.len()];
-    for &(target, gradient) in &pass.targets {
-        leads[target.at] |= values[gradient.at];
-    }
-    for flat in &pass.groups {
-        for leaf in &flat.leaves {
-            leads[leaf.at] |= values[flat.gradient.at];
-        }
-    }
-    let mut sets = vec![Inputs::NONE; tape.nodes.len()];
-    for (index, node) in tape.nodes.iter().enumerate() {
-        let Kind::Op { op, inputs } = &node.kind else { continue };
-        let specs: Vec<Spec> = inputs.iter().map(|&input| tape.spec(input)).collect::<Result<_>>()?;
-        let differentiable = op.differentiable(&specs);
-        for (position, input) in inputs.iter().enumerate() {
-            if reached[index] && differentiable.has(position) && leads[input.at] {
-                sets[index] = sets[index].and(position);
-                leads[index] = true;
-            }
-        }
-    }
-    Ok(sets)
-}
-
 struct Lowering<'t> {
     tape: &'t Tape,
     store: &'t Store,
@@ -141,6 +57,7 @@ struct Lowering<'t> {
 }
 
 /// The state of one backward pass.
+#[derive(Default)]
 struct Sweep {
     gradients: HashMap<Value, BufferId>,
     /// Where the gradient of a variable must lie: a window of its group's flat gradient.
@@ -149,6 +66,10 @@ struct Sweep {
     holders: HashMap<BufferId, Vec<Value>>,
     /// Results, which nobody may change once they are complete, and the seed.
     fixed: Vec<Value>,
+    /// Contributions to the gradient of each value, by its node.
+    contributions: Vec<usize>,
+    /// Values whose gradient is multiplied by their op's slope already.
+    multiplied: Vec<Value>,
 }
 
 impl Lowering<'_> {
@@ -204,6 +125,7 @@ impl Lowering<'_> {
         let tape = self.tape;
         let pass = &tape.passes[index];
         let mut sweep = self.begin(pass)?;
+        sweep.contributions = contributions(tape, &self.needs.wanted[index]);
         for at in (0..=pass.output.at).rev() {
             let value = tape.value(at);
             let wanted = self.needs.wanted[index][at];
@@ -226,8 +148,7 @@ impl Lowering<'_> {
 
     /// Seeds the pass and lays out the flat gradients of its groups.
     fn begin(&mut self, pass: &Pass) -> Result<Sweep> {
-        let mut sweep =
-            Sweep { gradients: HashMap::new(), homes: HashMap::new(), holders: HashMap::new(), fixed: Vec::new() };
+        let mut sweep = Sweep::default();
         for FlatTarget { group, gradient, leaves } in &pass.groups {
             if !self.needs.values[gradient.at] {
                 continue;
@@ -291,31 +212,38 @@ impl Lowering<'_> {
         let path = &tape.nodes[value.at].path;
         let specs = self.specs(inputs)?;
         let keeps = op.keeps(&specs, self.needs.union[value.at])?;
-        let mut d_inputs: Vec<Option<(Mode, BufferId)>> = vec![None; inputs.len()];
+        let mut d_inputs: Vec<Option<GradAt>> = vec![None; inputs.len()];
         let mut repeats = Vec::new();
         for (position, &input) in inputs.iter().enumerate() {
             if !wanted.has(position) || keeps.passes.has(position) {
                 continue;
             }
             let (mode, buffer) = self.contribution(sweep, input, path)?;
-            if d_inputs.iter().flatten().any(|&(_, other)| other == buffer) {
+            d_inputs[position] = if d_inputs.iter().flatten().any(|other| other.buffer == buffer) {
                 // An input that appears twice: its second gradient is computed apart and added.
                 let apart = self.buffer(specs[position], Home::Arena);
-                d_inputs[position] = Some((Mode::Write, apart));
                 repeats.push((apart, buffer));
+                Some(GradAt { mode: Mode::Write, buffer: apart, times: None })
             } else {
-                d_inputs[position] = Some((mode, buffer));
-            }
+                let times = if keeps.multiplies.has(position) { self.factor(sweep, input)? } else { None };
+                Some(GradAt { mode, buffer, times })
+            };
         }
         if d_inputs.iter().any(Option::is_some) {
             let launched = (0..inputs.len()).fold(Inputs::NONE, |set, at| set.and_if(d_inputs[at].is_some(), at));
             let scratch = self.scratch(op.scratch(&specs, launched, self.store.device().target()).backward)?;
             let work = op.cost(&specs, launched).backward;
+            let mut extras = self.extras.get(&value).cloned().unwrap_or_default();
+            let mut d_output = d_output;
+            if keeps.slope && !extras.is_empty() {
+                let slope = extras.remove(0);
+                d_output = self.multiplied(sweep, value, d_output, slope)?;
+            }
             let kernel = Kernel::Backward {
                 op: Arc::clone(op),
                 inputs: self.kept_inputs(&keeps, value, inputs, &specs)?,
                 output: (tape.nodes[value.at].spec, if keeps.output { Some(self.value(value)?) } else { None }),
-                extras: self.extras.get(&value).cloned().unwrap_or_default(),
+                extras,
                 d_output,
                 d_inputs,
                 scratch,
@@ -332,6 +260,39 @@ impl Lowering<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The slope that the gradient of `input` is multiplied by on its way to memory: where its op wants that, and this is all
+    /// of the gradient.
+    fn factor(&mut self, sweep: &mut Sweep, input: Value) -> Result<Option<BufferId>> {
+        let Kind::Op { op, inputs } = &self.tape.node(input)?.kind else { return Ok(None) };
+        if sweep.contributions.get(input.at) != Some(&1) || sweep.fixed.contains(&input) {
+            return Ok(None);
+        }
+        if !op.keeps(&self.specs(inputs)?, self.needs.union[input.at])?.slope {
+            return Ok(None);
+        }
+        let slope = self.extras.get(&input).and_then(|extras| extras.first()).copied();
+        sweep.multiplied.extend(slope.map(|_| input));
+        Ok(slope)
+    }
+
+    /// The gradient of `value` times its slope: by a launch of its own where nobody multiplied yet, in place where nobody else
+    /// reads it.
+    fn multiplied(&mut self, sweep: &Sweep, value: Value, gradient: BufferId, slope: BufferId) -> Result<BufferId> {
+        if sweep.multiplied.contains(&value) {
+            return Ok(gradient);
+        }
+        let path = self.tape.node(value)?.path.clone();
+        let held = |holders: &Vec<Value>| holders.iter().any(|&holder| holder != value);
+        let shared = sweep.fixed.contains(&value) || sweep.holders.get(&gradient).is_some_and(held);
+        let mut target = gradient;
+        if shared || self.is_variable(gradient) {
+            target = self.buffer(self.tape.spec(value)?, Home::Arena);
+            self.builtin(&path, Builtin::Copy, target, Some(gradient));
+        }
+        self.builtin(&path, Builtin::Multiply, target, Some(slope));
+        Ok(target)
     }
 
     fn kept_inputs(&mut self, keeps: &Keeps, op: Value, inputs: &[Value], specs: &[Spec]) -> Result<Vec<Kept>> {
@@ -440,7 +401,7 @@ impl Lowering<'_> {
         let (streams, flops) = match what {
             Builtin::Ones | Builtin::Zeros => (1, 0),
             Builtin::Copy => (2, 0),
-            Builtin::Add => (3, self.buffers[target].spec.elements()),
+            Builtin::Add | Builtin::Multiply => (3, self.buffers[target].spec.elements()),
         };
         let work = Work::new(flops, streams * bytes);
         self.launch(path.to_owned(), Phase::Backward, Kernel::Builtin { what, target, source }, work);

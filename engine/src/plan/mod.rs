@@ -2,12 +2,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `needs.rs` | which values, passes and gradients a program needs |
 //! | `lower.rs` | tape to launches: which gradients are needed, first and later contributions, shared buffers |
 //! | `run.rs` | replay, reading results, timing, the search for the first value that is not finite |
 //! | `listing.rs` | the listing that a performance engineer reads |
 
 mod listing;
 mod lower;
+mod needs;
 mod run;
 
 use std::sync::{Arc, Mutex};
@@ -33,6 +35,15 @@ pub enum Phase {
     Update,
 }
 
+/// A gradient that a backward launch writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GradAt {
+    pub mode: Mode,
+    pub buffer: BufferId,
+    /// What it is multiplied by.
+    pub times: Option<BufferId>,
+}
+
 /// An input of a backward launch: its spec, and its buffer where the op keeps it.
 pub(crate) type Kept = (Spec, Option<BufferId>);
 
@@ -50,7 +61,7 @@ pub(crate) enum Kernel {
         output: Kept,
         extras: Vec<BufferId>,
         d_output: BufferId,
-        d_inputs: Vec<Option<(Mode, BufferId)>>,
+        d_inputs: Vec<Option<GradAt>>,
         scratch: BufferId,
     },
     Update {
@@ -80,9 +91,10 @@ impl Launch {
     fn reads(&self) -> Vec<BufferId> {
         match &self.kernel {
             Kernel::Forward { inputs, .. } => inputs.clone(),
-            Kernel::Backward { inputs, output, extras, d_output, .. } => {
+            Kernel::Backward { inputs, output, extras, d_output, d_inputs, .. } => {
                 let kept = inputs.iter().chain([output]).filter_map(|(_, buffer)| *buffer);
-                kept.chain(extras.iter().copied()).chain([*d_output]).collect()
+                let factors = d_inputs.iter().flatten().filter_map(|grad| grad.times);
+                kept.chain(extras.iter().copied()).chain([*d_output]).chain(factors).collect()
             }
             Kernel::Update { inputs, .. } => inputs.clone(),
             Kernel::Builtin { source, .. } => source.iter().copied().collect(),
@@ -95,7 +107,7 @@ impl Launch {
                 [*output].into_iter().chain(extras.iter().copied()).chain([*scratch]).collect()
             }
             Kernel::Backward { d_inputs, scratch, .. } => {
-                d_inputs.iter().flatten().map(|&(_, buffer)| buffer).chain([*scratch]).collect()
+                d_inputs.iter().flatten().map(|grad| grad.buffer).chain([*scratch]).collect()
             }
             Kernel::Update { state, scratch, .. } => state.iter().copied().chain([*scratch]).collect(),
             Kernel::Builtin { target, .. } => vec![*target],
@@ -239,10 +251,13 @@ impl Plan {
 
     /// Work of one replay: FLOPs and bytes of all launches.
     pub fn work(&self) -> Work {
-        self.launches.iter().fold(Work::default(), |sum, launch| Work {
-            flops: sum.flops + launch.work.flops,
-            bytes: sum.bytes + launch.work.bytes,
-        })
+        self.works(None).sum()
+    }
+
+    /// Work of each launch of `phase`, or of every launch.
+    pub fn works(&self, phase: Option<Phase>) -> impl Iterator<Item = Work> {
+        let wanted = move |launch: &&Launch| phase.is_none_or(|phase| launch.phase == phase);
+        self.launches.iter().filter(wanted).map(|launch| launch.work)
     }
 
     /// Memory of the plan and its store.

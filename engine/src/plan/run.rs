@@ -1,9 +1,9 @@
 //! Replaying a plan.
 
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{BufferId, GUARD, Kernel, Launch, Location, Plan};
+use super::{BufferId, GUARD, GradAt, Kernel, Launch, Location, Phase, Plan};
 use crate::device::{Buf, BufMut, Exec, Place, Recording};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
@@ -141,6 +141,38 @@ impl Plan {
         Ok(Profile { timings })
     }
 
+    /// Replays once; the time that the device takes for the launches from the first to the last of `phase`, or for all. `before`
+    /// runs right before these and is not timed.
+    ///
+    /// # Errors
+    /// As [`Plan::replay`], those of `before`, and a plan without such a launch.
+    pub fn time(
+        &self,
+        store: &mut Store,
+        phase: Option<Phase>,
+        mut before: impl FnMut() -> Result<()>,
+    ) -> Result<Duration> {
+        let is_timed = |launch: &Launch| phase.is_none_or(|phase| launch.phase == phase);
+        let (first, last) = (self.launches.iter().position(is_timed), self.launches.iter().rposition(is_timed));
+        let launches = match (first, last) {
+            (Some(first), Some(last)) => first..last + 1,
+            _ => return Err(Error::new("plan", "there is no launch to time").with("phase", format!("{phase:?}"))),
+        };
+        if store.device().records() {
+            self.begin(store)?;
+            let mut slot = self.recorded(store)?;
+            let time = slot.as_mut().map(|it| it.recording.time(launches.clone(), &mut before));
+            drop(slot);
+            if let Some(time) = time.transpose()?.flatten() {
+                store.own_arena(self.id);
+                return Ok(time);
+            }
+        }
+        before()?;
+        let profile = self.profile(store)?;
+        Ok(profile.timings.get(launches).unwrap_or_default().iter().map(|timing| timing.duration).sum())
+    }
+
     /// Runs launches until one of a forward or backward pass writes a value that is NaN or infinite, and gives its name.
     /// Updates before it are left out, so that the variables keep the values that led there.
     ///
@@ -154,7 +186,7 @@ impl Plan {
             |plan, launch, store| {
                 let written = match &launch.kernel {
                     Kernel::Forward { output, .. } => vec![*output],
-                    Kernel::Backward { d_inputs, .. } => d_inputs.iter().flatten().map(|&(_, buffer)| buffer).collect(),
+                    Kernel::Backward { d_inputs, .. } => d_inputs.iter().flatten().map(|grad| grad.buffer).collect(),
                     Kernel::Builtin { target, .. } => vec![*target],
                     Kernel::Update { .. } => Vec::new(),
                 };
@@ -355,8 +387,9 @@ impl Plan {
         }
         let mut grads_at = [const { None::<Grad> }; MAX_INPUTS];
         for (slot, grad) in grads_at.iter_mut().zip(d_inputs) {
-            if let Some((mode, buffer)) = *grad {
-                *slot = Some(Grad { mode, buf: self.buf_mut(store, buffer)? });
+            if let Some(GradAt { mode, buffer, times }) = *grad {
+                let times = times.map(|times| self.buf(store, times)).transpose()?;
+                *slot = Some(Grad { mode, buf: self.buf_mut(store, buffer)?, times });
             }
         }
         let extras_at = self.bufs(store, extras)?;

@@ -5,7 +5,7 @@ use engine::device::cuda::{CudaExec, Grid, Kernel, Param};
 use engine::device::source::Source;
 use engine::{Backward, Error, Forward, Real, Result, Scratch};
 
-use super::{Attention, Dims, NAME, tensor};
+use super::{Attention, Dims, NAME, hopper, tensor};
 use crate::common::cuda::{grad_at, source};
 
 static FORWARD: Source = source("kernels/src/attention/forward.cu", include_str!("forward.cu"));
@@ -24,9 +24,9 @@ const TILES: usize = (2 * (OWN + WALKED) * (DEPTH + 4) + OWN * (WALKED + 8)) * s
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(super) struct Params {
-    qkv: Param,
+    pub(super) qkv: Param,
     out: Param,
-    d_out: Param,
+    pub(super) d_out: Param,
     result: Param,
     lse: Param,
     delta: Param,
@@ -34,8 +34,8 @@ pub(super) struct Params {
     tokens: u32,
     heads: u32,
     width: u32,
-    pub(super) blocks: u32,
-    pub(super) parts: u32,
+    blocks: u32,
+    parts: u32,
     quads: u32,
     add: u32,
     scale: f32,
@@ -66,6 +66,16 @@ impl Params {
             scale: 1.0 / f32::from_usize(d).sqrt(),
         })
     }
+
+    /// The same for kernels whose blocks have all features of a head's rows.
+    pub(super) fn of_all_features(self) -> Self {
+        Self { parts: 1, ..self }
+    }
+
+    /// The same where `blocks` blocks share a head.
+    pub(super) fn of_heads(self, blocks: u32) -> Self {
+        Self { blocks, ..self.of_all_features() }
+    }
 }
 
 /// A block for each 64 rows and 64 features of each head.
@@ -86,6 +96,11 @@ pub(super) fn forward(op: &Attention, exec: &mut CudaExec, io: &Forward) -> Resu
         lse: Param::or_null(io.extras.first().map(|lse| lse.address()))?,
         ..Params::new(dims)?
     };
+    if let Some(kernels) = hopper::Kernels::of(exec, dims, io.output.spec().dtype)
+        && kernels.forward(exec, dims, params)?
+    {
+        return Ok(());
+    }
     match tensor::kernels(exec, dims, io.output.spec().dtype) {
         Some(kernels) => kernels.forward(exec, dims, params),
         None => exec.launch_with(Kernel::new(&FORWARD, "forward", io.output.spec().dtype), grid(dims), &params),
@@ -106,6 +121,11 @@ pub(super) fn backward(op: &Attention, exec: &mut CudaExec, io: &Backward) -> Re
         add: u32::from(add),
         ..Params::new(dims)?
     };
+    if let Some(kernels) = hopper::Kernels::of(exec, dims, io.d_output.spec().dtype)
+        && kernels.backward(exec, dims, params)?
+    {
+        return Ok(());
+    }
     if let Some(kernels) = tensor::kernels(exec, dims, io.d_output.spec().dtype) {
         return kernels.backward(exec, dims, params);
     }

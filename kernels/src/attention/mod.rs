@@ -9,6 +9,7 @@
 pub mod cases;
 mod cpu;
 mod cuda;
+mod hopper;
 mod launch;
 mod reference;
 mod tensor;
@@ -73,7 +74,7 @@ impl Op for Attention {
         let sizes = self.sizes(inputs);
         let dtype = self.output(inputs)?.dtype.wide();
         let lse = Spec::new(dtype, &[sizes.b, sizes.h, sizes.n])?;
-        Ok(Keeps { inputs: Inputs::of(&[0]), output: true, extras: vec![lse], passes: Inputs::NONE })
+        Ok(Keeps { inputs: Inputs::of(&[0]), output: true, extras: vec![lse], ..Keeps::default() })
     }
 
     fn scratch(&self, inputs: &[Spec], _wanted: Inputs, target: Target) -> Scratch {

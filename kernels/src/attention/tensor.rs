@@ -124,31 +124,29 @@ fn grid(dims: Dims) -> Grid {
 }
 
 impl Kernels {
-    pub(super) fn forward(&'static self, exec: &mut CudaExec, dims: Dims, mut params: Params) -> Result<()> {
-        params.parts = 1;
+    pub(super) fn forward(&'static self, exec: &mut CudaExec, dims: Dims, params: Params) -> Result<()> {
         let kernel = |entry| Kernel::new(&self.forward, entry, DType::Bf16);
         let Some((whole, bytes)) = whole(&FORWARD, exec, dims, forward_bytes) else {
-            return exec.launch_with(kernel("forward_long"), grid(dims), &params);
+            return exec.launch_with(kernel("forward_long"), grid(dims), &params.of_all_features());
         };
         // Twice as many blocks as multiprocessors, if there are so many queries.
         let heads = dims.b * dims.h;
         let wanted = 2 * usize::try_from(exec.caps().processors).unwrap_or(1);
         let blocks = wanted.div_ceil(heads.max(1)).clamp(1, dims.n.div_ceil(OWN).max(1));
-        params.blocks = word(blocks);
+        let params = params.of_heads(word(blocks));
         exec.launch_with(kernel(whole.entry), Grid::new(heads * blocks, THREADS).shared(bytes), &params)
     }
 
-    pub(super) fn backward(&'static self, exec: &mut CudaExec, dims: Dims, mut params: Params) -> Result<()> {
-        params.parts = 1;
+    pub(super) fn backward(&'static self, exec: &mut CudaExec, dims: Dims, params: Params) -> Result<()> {
         let kernel = |entry| Kernel::new(&self.backward, entry, DType::Bf16);
         let heads = dims.b * dims.h;
         // Where there are few heads, a block for each would leave most multiprocessors idle.
         let many = 2 * word(heads) >= exec.caps().processors;
         if let Some((whole, bytes)) = whole(&BACKWARD, exec, dims, backward_bytes).filter(|_| many) {
-            params.blocks = 1;
             let grid = Grid::new(heads, 32 * word(whole.blocks)).shared(bytes);
-            return exec.launch_with(kernel(whole.entry), grid, &params);
+            return exec.launch_with(kernel(whole.entry), grid, &params.of_heads(1));
         }
+        let params = params.of_all_features();
         exec.launch_with(kernel("queries_long"), grid(dims), &params)?;
         exec.launch_with(kernel("keys_long"), grid(dims), &params)
     }

@@ -158,6 +158,7 @@ impl Case {
     #[must_use]
     pub fn stored_as(mut self, storage: DType) -> Self {
         self.storage = storage;
+        self.narrows = false;
         self
     }
 

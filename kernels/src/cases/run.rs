@@ -231,9 +231,9 @@ pub fn adding_error(case: &Case, device: &Device) -> Result<f64> {
     }
     let cotangent = seed;
     // Tensors in bf16 are cast once, so that both contributions meet there.
-    let stored = |tape: &mut Tape, inputs: &[Value]| match case.storage {
-        DType::Bf16 => narrowed(tape, &case.inputs, inputs),
-        _ => Ok(inputs.to_vec()),
+    let narrow = case.storage == DType::Bf16 && case.narrows;
+    let stored = |tape: &mut Tape, inputs: &[Value]| {
+        if narrow { narrowed(tape, &case.inputs, inputs) } else { Ok(inputs.to_vec()) }
     };
     let twice = |tape: &mut Tape, inputs: &[Value]| {
         let inputs = stored(tape, inputs)?;
@@ -256,7 +256,7 @@ pub fn adding_error(case: &Case, device: &Device) -> Result<f64> {
     let beside = |tape: &mut Tape, inputs: &[Value]| {
         let inputs = stored(tape, inputs)?;
         let output = record(tape, &inputs)?;
-        if case.storage != DType::Bf16 {
+        if !narrow {
             return residual(tape, inputs[first], output, None);
         }
         let output = cast(tape, output, DType::Bf16)?;

@@ -16,7 +16,11 @@ pub(crate) const LIBRARY: Library = &[
     ("attack.cuh", include_str!("cuda/attack.cuh")),
     ("attention.cuh", include_str!("cuda/attention.cuh")),
     ("attention_backward.cuh", include_str!("cuda/attention_backward.cuh")),
+    ("attention_backward90.cuh", include_str!("cuda/attention_backward90.cuh")),
     ("attention_forward.cuh", include_str!("cuda/attention_forward.cuh")),
+    ("attention_forward90.cuh", include_str!("cuda/attention_forward90.cuh")),
+    ("attention_hopper.cuh", include_str!("cuda/attention_hopper.cuh")),
+    ("attention_softmax.cuh", include_str!("cuda/attention_softmax.cuh")),
     ("attention_tensor.cuh", include_str!("cuda/attention_tensor.cuh")),
     ("bf16.cuh", include_str!("cuda/bf16.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
@@ -43,7 +47,7 @@ pub(crate) const LIBRARY: Library = &[
 ];
 
 /// A kernel file with our headers. `file` is its path in the repository.
-pub(crate) const fn source(file: &'static str, text: &'static str) -> Source {
+pub const fn source(file: &'static str, text: &'static str) -> Source {
     Source { file, text, library: LIBRARY }
 }
 

@@ -18,7 +18,7 @@
 //! - [`peak`]: the machine's measured ceilings, for benches.
 
 pub mod attack;
-pub(crate) mod cuda;
+pub mod cuda;
 pub mod decay;
 pub(crate) mod flat;
 pub mod gemm;

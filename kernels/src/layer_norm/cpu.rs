@@ -146,13 +146,13 @@ pub(super) fn backward<T: Float>(mut io: Backward) -> Result<()> {
     let (sums, work) = io.scratch.scratch::<T>().split_at_mut(count * 2 * width);
     let per_sum = 2 * width;
     match d_x {
-        Some(Grad { mode, buf }) if summed => {
+        Some(Grad { mode, buf, .. }) if summed => {
             let parts = (blocks(buf.host::<T>()?, group * width), blocks(sums, per_sum));
             for_each_block_with(parts, work, per_sum, |block, (dx, sums), work| {
                 rows.block(range(block), Some((*mode, dx)), Some(sums), work);
             })?;
         }
-        Some(Grad { mode, buf }) => {
+        Some(Grad { mode, buf, .. }) => {
             for_each_block_with(blocks(buf.host::<T>()?, group * width), work, per_sum, |block, dx, work| {
                 rows.block(range(block), Some((*mode, dx)), None, work);
             })?;
@@ -167,7 +167,7 @@ pub(super) fn backward<T: Float>(mut io: Backward) -> Result<()> {
 
 /// Adds the `count` partial sums in their order; `which` is 0 for the weight and 1 for the bias.
 fn add_up<T: Float>(sums: &[T], count: usize, which: usize, width: usize, grad: Option<&mut Grad>) -> Result<()> {
-    let Some(Grad { mode, buf }) = grad else { return Ok(()) };
+    let Some(Grad { mode, buf, .. }) = grad else { return Ok(()) };
     let total = buf.host::<T>()?;
     put_zeros(*mode, total);
     for sums in sums.chunks_exact(width).skip(which).step_by(2).take(count) {

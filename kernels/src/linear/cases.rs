@@ -29,6 +29,9 @@ pub fn cases() -> OpCases {
             // Several large tiles, one block after another: what sm_90 divides among blocks that stay.
             case(300, 400, 136, true, gelu),
             case(1100, 200, 72, true, None),
+            // The slope of one layer in the product of the next one's gradient.
+            layers(70, [24, 72, 40]),
+            layers(9, [5, 11, 3]),
         ],
         random: |draw: &mut Draw| {
             let (m, n, k) = (draw.range(1, 40), draw.range(1, 40), draw.range(1, 40));
@@ -63,6 +66,39 @@ fn case(m: usize, n: usize, k: usize, bias: bool, activation: Option<Activation>
     );
     // Differences step over ReLU's kink.
     if activation == Some(Activation::Relu) { case.not_differentiable() } else { case }
+}
+
+/// A layer with GELU and one after it, of these widths.
+fn layers(m: usize, [k, hidden, n]: [usize; 3]) -> Case {
+    let inputs = vec![
+        Input::new(&[m, k], Fill::Normal(1.0)),
+        Input::new(&[hidden, k], Fill::Normal(0.3)),
+        Input::new(&[hidden], Fill::Normal(0.5)),
+        Input::new(&[n, hidden], Fill::Normal(0.2)),
+    ];
+    Case::op(
+        format!("{NAME} m{m} k{k} gelu n{hidden} then n{n}"),
+        inputs,
+        &[0, 1, 2, 3],
+        |tape, inputs| {
+            let h = linear(tape, inputs[0], inputs[1], Some(inputs[2]), Some(Activation::Gelu))?;
+            linear(tape, h, inputs[3], None, None)
+        },
+        naive_layers::<f32>,
+        naive_layers::<f64>,
+    )
+}
+
+fn naive_layers<T: Real>(inputs: &[Tensor], cotangent: Option<&Tensor>) -> Result<Vec<Tensor>> {
+    let [x, first, bias, second] = inputs else { return Ok(Vec::new()) };
+    let layer = [x.clone(), first.clone(), bias.clone()];
+    let h = naive::<T>(&layer, None, Some(Activation::Gelu))?.remove(0);
+    let mut results = naive::<T>(&[h, second.clone()], cotangent, None)?;
+    if let (Some(_), [_, dh, _]) = (cotangent, results.as_slice()) {
+        let gradients = naive::<T>(&layer, Some(dh), Some(Activation::Gelu))?;
+        results.splice(1..2, gradients.into_iter().skip(1));
+    }
+    Ok(results)
 }
 
 fn naive<T: Real>(

@@ -34,14 +34,15 @@ pub(super) fn backward<T: Float>(mut io: Backward) -> Result<()> {
     let (x, weight) = (io.inputs[0], io.inputs[1]);
     let Sizes { m, n, k } = Sizes::of(&[x.spec(), weight.spec()]);
     let dy = io.d_output.host::<T>()?;
-    let derivative = io.extras.first().map(|extra| extra.host::<T>()).transpose()?;
     let (d_x, rest) = io.d_inputs.split_at_mut(1);
     let (d_weight, d_bias) = rest.split_at_mut(1);
     if let Some(Some(grad)) = d_x.first_mut() {
         let accumulate = grad.mode == Mode::Add;
+        let factor = grad.times.map(|times| Ok(Mat::rows(times.host::<T>()?, k))).transpose()?;
         let c = MatMut::rows(grad.buf.host::<T>()?, k);
         let product = Gemm::new(m, k, n, Mat::rows(dy, n), Mat::rows(weight.host::<T>()?, k), c);
-        gemm(Gemm { accumulate, a_factor: derivative, ..product }, io.scratch.scratch())?;
+        let epilogue = Epilogue { factor, ..Epilogue::default() };
+        gemm(Gemm { accumulate, epilogue, ..product }, io.scratch.scratch())?;
     }
     let mut d_bias = d_bias.first_mut().and_then(Option::as_mut);
     if let Some(Some(grad)) = d_weight.first_mut() {
@@ -52,22 +53,23 @@ pub(super) fn backward<T: Float>(mut io: Backward) -> Result<()> {
         };
         let c = MatMut::rows(grad.buf.host::<T>()?, k);
         let product = Gemm::new(n, k, m, Mat::rows(dy, n).transposed(), Mat::rows(x.host::<T>()?, k), c);
-        gemm(Gemm { accumulate, a_factor: derivative, a_row_sums, accumulate_sums, ..product }, io.scratch.scratch())?;
+        gemm(Gemm { accumulate, a_row_sums, accumulate_sums, ..product }, io.scratch.scratch())?;
     }
     if let Some(bias) = d_bias {
         let mode = bias.mode;
-        column_sums(dy, derivative, mode, bias.buf.host::<T>()?);
+        column_sums(dy, mode, bias.buf.host::<T>()?);
     }
     Ok(())
 }
 
 /// The bias gradient alone, where nobody wants the weight's.
-fn column_sums<T: Float>(dy: &[T], derivative: Option<&[T]>, mode: Mode, sums: &mut [T]) {
+fn column_sums<T: Float>(dy: &[T], mode: Mode, sums: &mut [T]) {
     if mode == Mode::Write {
         sums.fill(T::ZERO);
     }
-    let width = sums.len().max(1);
-    for (index, &dy) in dy.iter().enumerate() {
-        sums[index % width] += derivative.map_or(dy, |slope| dy * slope[index]);
+    for row in dy.chunks_exact(sums.len().max(1)) {
+        for (sum, &dy) in sums.iter_mut().zip(row) {
+            *sum += dy;
+        }
     }
 }

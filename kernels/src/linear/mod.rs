@@ -5,7 +5,7 @@
 //! (erf), as timm's; ReLU's gradient at 0 is 0.
 //!
 //! Kept for backward: `x` for dW, `W` for dx, and the slope `act'(a)` where there is an activation: forward has
-//! it at hand, and backward then only multiplies.
+//! it at hand. `dy act'(a)` is made where dy is: the product that gives dx multiplies by the slope of the layer before.
 
 pub mod cases;
 mod cpu;
@@ -88,13 +88,13 @@ impl Op for Linear {
     fn keeps(&self, inputs: &[Spec], wanted: Inputs) -> Result<Keeps> {
         let extras = if self.activation.is_some() { vec![self.output(inputs)?] } else { Vec::new() };
         let kept = Inputs::NONE.and_if(wanted.has(1), 0).and_if(wanted.has(0), 1);
-        Ok(Keeps { inputs: kept, output: false, extras, passes: Inputs::NONE })
+        Ok(Keeps { inputs: kept, slope: !extras.is_empty(), extras, multiplies: Inputs::of(&[0]), ..Keeps::default() })
     }
 
     fn scratch(&self, inputs: &[Spec], wanted: Inputs, target: Target) -> Scratch {
         match target {
             Target::Cpu { workers } => cpu::scratch(inputs, wanted, workers),
-            Target::Cuda(caps) => cuda::scratch(self, inputs, wanted, caps),
+            Target::Cuda(caps) => cuda::scratch(inputs, wanted, caps),
             Target::Wgpu(caps) => wgpu::scratch(inputs, wanted, caps),
         }
     }
@@ -119,7 +119,7 @@ impl Op for Linear {
     fn backward(&self, exec: &mut Exec, io: Backward) -> Result<()> {
         match exec {
             Exec::Cpu(_) => real!(io.d_output.spec().dtype, NAME, T => cpu::backward::<T>(io)),
-            Exec::Cuda(exec) => cuda::backward(self, exec, &io),
+            Exec::Cuda(exec) => cuda::backward(exec, &io),
             Exec::Wgpu(exec) => wgpu::backward(exec, &io),
         }
     }

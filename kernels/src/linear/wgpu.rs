@@ -4,7 +4,7 @@ use engine::device::webgpu::Caps;
 use engine::{Backward, Forward, Inputs, Result, Scratch, Spec, WgpuExec};
 
 use super::{Linear, Sizes};
-use crate::common::gemm_wgpu::{ColumnSums, Layout, Product, Slope};
+use crate::common::gemm_wgpu::{ColumnSums, Layout, Product};
 use crate::common::gpu::{grad_rows, grad_whole};
 
 pub(super) fn scratch(inputs: &[Spec], wanted: Inputs, caps: Caps) -> Scratch {
@@ -20,7 +20,7 @@ pub(super) fn forward(op: &Linear, exec: &mut WgpuExec, io: &Forward) -> Result<
     let product = Product {
         bias: io.inputs.get(2).map(|bias| bias.whole()).transpose()?,
         activation: op.activation,
-        slope: slope.map_or(Slope::None, Slope::Store),
+        slope,
         ..Product::new(Layout::Nt, [m, n, k], [io.inputs[0].rows()?, io.inputs[1].whole()?, io.output.rows()?])
     };
     product.launch(exec)
@@ -29,20 +29,19 @@ pub(super) fn forward(op: &Linear, exec: &mut WgpuExec, io: &Forward) -> Result<
 pub(super) fn backward(exec: &mut WgpuExec, io: &Backward) -> Result<()> {
     let Sizes { m, n, k } = Sizes::of(&[io.inputs[0].spec(), io.inputs[1].spec()]);
     let dy = io.d_output.rows()?;
-    let derivative = io.extras.first().map(|extra| extra.rows()).transpose()?;
-    let slope = derivative.map_or(Slope::None, Slope::Factor);
     if let Some((dx, add)) = grad_rows(io.d_inputs[0].as_ref())? {
         let args = [dy, io.inputs[1].whole()?, dx];
-        Product { add, slope, ..Product::new(Layout::Nn, [m, k, n], args) }.launch(exec)?;
+        let times = io.d_inputs[0].as_ref().and_then(|grad| grad.times).map(|times| times.rows()).transpose()?;
+        Product { add, times, ..Product::new(Layout::Nn, [m, k, n], args) }.launch(exec)?;
     }
     if let Some((dw, add)) = grad_whole(io.d_inputs[1].as_ref())? {
         let args = [dy, io.inputs[0].rows()?, dw];
         let scratch = Some(io.scratch.whole()?);
-        Product { add, slope, scratch, ..Product::new(Layout::Tn, [n, k, m], args) }.launch(exec)?;
+        Product { add, scratch, ..Product::new(Layout::Tn, [n, k, m], args) }.launch(exec)?;
     }
     if let Some((sums, add)) = grad_whole(io.d_inputs.get(2).and_then(Option::as_ref))? {
         let scratch = io.scratch.whole()?;
-        ColumnSums { rows: m, width: n, x: dy, slope: derivative, sums, add, scratch }.launch(exec)?;
+        ColumnSums { rows: m, width: n, x: dy, sums, add, scratch }.launch(exec)?;
     }
     Ok(())
 }

@@ -61,6 +61,5 @@ pub(super) fn backward(exec: &mut CudaExec, io: &Backward) -> Result<()> {
         return Product { a: dy, b, c: dw, add, scratch, ..product }.launch(exec);
     }
     let Some((sums, add)) = db else { return Ok(()) };
-    let slope = Param::NULL;
-    ColumnSums { storage, rows, width: embed, x: dy, slope, sums, add, scratch }.launch(exec)
+    ColumnSums { storage, rows, width: embed, x: dy, sums, add, scratch }.launch(exec)
 }

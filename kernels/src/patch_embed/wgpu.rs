@@ -50,7 +50,7 @@ pub(super) fn backward(exec: &mut WgpuExec, io: &Backward) -> Result<()> {
     }
     if let Some((sums, add)) = grad_whole(io.d_inputs.get(2).and_then(Option::as_ref))? {
         let scratch = io.scratch.whole()?;
-        ColumnSums { rows, width: embed, x: dy, slope: None, sums, add, scratch }.launch(exec)?;
+        ColumnSums { rows, width: embed, x: dy, sums, add, scratch }.launch(exec)?;
     }
     Ok(())
 }

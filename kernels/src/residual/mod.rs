@@ -56,7 +56,7 @@ impl Op for Residual {
     fn keeps(&self, _inputs: &[Spec], wanted: Inputs) -> Result<Keeps> {
         let passes = if self.scaled { Inputs::of(&[0]) } else { Inputs::of(&[0, 1]) };
         let inputs = Inputs::NONE.and_if(self.scaled && wanted.has(2), 1).and_if(self.scaled && wanted.has(1), 2);
-        Ok(Keeps { inputs, output: false, extras: Vec::new(), passes })
+        Ok(Keeps { inputs, passes, ..Keeps::default() })
     }
 
     fn scratch(&self, _inputs: &[Spec], _wanted: Inputs, _target: Target) -> Scratch {

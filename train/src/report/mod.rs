@@ -7,6 +7,7 @@ pub mod html;
 pub mod jsonl;
 pub mod picture;
 pub mod plots;
+pub mod roofline;
 pub mod table;
 
 use std::io::Write;

@@ -18,9 +18,9 @@ use crate::eval::calibration::Bin;
 use crate::nullspace::exact::Block;
 
 /// Drawn pixels per shown pixel.
-const FINE: i32 = 4;
-const INK: RGBColor = RGBColor(1, 2, 3);
-const SERIES: [RGBColor; 7] = [
+pub(super) const FINE: i32 = 4;
+pub(super) const INK: RGBColor = RGBColor(1, 2, 3);
+pub(super) const SERIES: [RGBColor; 7] = [
     RGBColor(0x3b, 0x82, 0xd6),
     RGBColor(0xe0, 0x66, 0x2b),
     RGBColor(0x16, 0xa3, 0x7f),
@@ -30,9 +30,9 @@ const SERIES: [RGBColor; 7] = [
     RGBColor(0x8a, 0x8f, 0x98),
 ];
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Failure = DrawingAreaErrorKind<io::Error>;
-type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Failure = DrawingAreaErrorKind<io::Error>;
+pub(super) type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
 
 /// A drawn chart: goes into a report's section.
 #[derive(Clone, Debug, PartialEq)]
@@ -225,8 +225,8 @@ pub fn spectrum(title: &str, blocks: &[(String, Block)]) -> Result<Chart> {
 
 /// The ends of an axis, and its ticks with their labels.
 #[derive(Clone)]
-struct Scale {
-    range: Range<f64>,
+pub(super) struct Scale {
+    pub(super) range: Range<f64>,
     ticks: Vec<(f64, String)>,
 }
 
@@ -247,7 +247,7 @@ impl Scale {
     }
 
     /// Of log10 of the data: whole decades, labelled with the data's values.
-    fn decades((low, high): (f64, f64)) -> Self {
+    pub(super) fn decades((low, high): (f64, f64)) -> Self {
         let (low, high) = (low.floor(), high.ceil().max(low.floor() + 1.0));
         let stride = ((high - low) / 7.0).ceil();
         let mantissas: &[f64] = if high - low <= 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
@@ -313,26 +313,26 @@ fn superscript(exponent: f64) -> String {
     format!("{exponent:.0}").chars().map(raise).collect()
 }
 
-fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |ends, v| Some(ends.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v)))))
 }
 
-fn css(color: RGBColor) -> String {
+pub(super) fn css(color: RGBColor) -> String {
     format!("#{:02X}{:02X}{:02X}", color.0, color.1, color.2)
 }
 
-fn stroke(color: RGBColor, width: u32) -> ShapeStyle {
+pub(super) fn stroke(color: RGBColor, width: u32) -> ShapeStyle {
     color.stroke_width(width * FINE.unsigned_abs())
 }
 
-fn text(horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
+pub(super) fn text(horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
     // The backend divides by 1.24: this gives 12.5 px.
     let font = ("sans-serif", 12.5 * 1.24 * f64::from(FINE)).into_font();
     TextStyle::from(font).color(&INK).pos(Pos::new(horizontal, vertical))
 }
 
 /// Grid, axes, ticks; the y label stands upright above its axis, where it can be read.
-fn frame<'a, 'b>(
+pub(super) fn frame<'a, 'b>(
     area: &'a Area<'b>,
     x: &Scale,
     y: &Scale,
@@ -370,7 +370,11 @@ fn frame<'a, 'b>(
 
 /// Draws on a canvas of `size` shown pixels and makes the result fit to stand in a page: no XML namespace, a description for
 /// screen readers, and the page's text colour for ink.
-fn render(size: (u32, u32), title: &str, draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>) -> Result<String> {
+pub(super) fn render(
+    size: (u32, u32),
+    title: &str,
+    draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
+) -> Result<String> {
     let mut svg = String::new();
     let fine = FINE.unsigned_abs();
     {

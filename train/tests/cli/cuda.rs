@@ -6,21 +6,27 @@ use std::process::Command;
 use crate::common::json;
 
 /// The JSON that `vitrum ARGS` prints on the emulator, or `None`, loudly, where that can't be built.
-fn on_emulator(args: &[&str]) -> Option<serde_json::Value> {
+pub fn on_emulator(args: &[&str]) -> Option<serde_json::Value> {
     if Command::new("g++").arg("--version").output().is_err() {
         vitrum_tests::skipped("vitrum on the CUDA emulator: there is no g++; tests/run installs it");
         return None;
     }
+    let (status, json, errors) = run_on_emulator(args);
+    assert_eq!(status, Some(0), "vitrum {}: {errors}", args.join(" "));
+    Some(json)
+}
+
+/// Exit status, the JSON on the last line of standard output, and standard error of `vitrum ARGS` on the emulator.
+pub fn run_on_emulator(args: &[&str]) -> (Option<i32>, serde_json::Value, String) {
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cuda_emulator/run");
     let folder = std::env::temp_dir().join("vitrum-cuda-emulator");
     let mut command = Command::new(run);
     command.arg(env!("CARGO_BIN_EXE_vitrum")).args(args);
     command.env("VITRUM_CACHE", folder.join("cubins")).env("VITRUM_EMULATOR_DIR", folder);
     let output = command.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "vitrum {}: {}\n{errors}", args.join(" "), output.status);
     let text = String::from_utf8(output.stdout).unwrap();
-    Some(serde_json::from_str(text.trim_end().lines().last().unwrap()).unwrap())
+    let json = serde_json::from_str(text.trim_end().lines().last().unwrap_or_default()).unwrap_or_default();
+    (output.status.code(), json, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
 mod bad_input;
+mod bench;
 mod common;
 mod cuda;
 mod results;

@@ -4,7 +4,7 @@ use super::{CudaExec, Grid, Kernel, Param};
 use crate::device::source::Source;
 use crate::device::{Buf, BufMut, Builtin};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 static SOURCE: Source =
     Source { file: "engine/src/device/cuda/builtin.cu", text: include_str!("builtin.cu"), library: &[] };
@@ -20,10 +20,9 @@ pub(in crate::device) fn builtin(
         Builtin::Zeros => "zeros",
         Builtin::Copy => "copy",
         Builtin::Add => "add",
+        Builtin::Multiply => "multiply",
     };
-    if source.is_none() && matches!(what, Builtin::Copy | Builtin::Add) {
-        return Err(Error::new("builtin", "copy and add need a source"));
-    }
+    let source = what.source(source)?;
     let spec = target.spec();
     let bytes = spec.dtype.size();
     let count = spec.elements();

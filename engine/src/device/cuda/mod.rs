@@ -24,9 +24,10 @@ mod tensor_map;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use cudarc::driver::sys::{CUdevice_attribute as Attribute, cudaError_enum as Code};
-use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError, result};
+use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUevent_flags, cudaError_enum as Code};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, result};
 
 pub(super) use builtin::builtin;
 pub use exec::{CudaExec, Grid, Kernel, Param, Whole};
@@ -77,6 +78,8 @@ pub struct Report {
     pub name: String,
     /// Bytes of memory.
     pub memory: usize,
+    /// Bytes of the L2 cache.
+    pub cache: usize,
     /// What the driver supports: (12, 8) for CUDA 12.8.
     pub driver: (i32, i32),
     /// What kernels may rely on.
@@ -133,6 +136,12 @@ fn failed(what: &str, error: DriverError) -> Error {
     }
 }
 
+/// Time from one event, which has passed, to another.
+fn between(start: &CudaEvent, end: &CudaEvent) -> Result<Duration> {
+    let milliseconds = start.elapsed_ms(end).map_err(|error| failed("timing", error))?;
+    Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) * 1e-3))
+}
+
 /// GPUs that the driver offers, whether Vitrum can use them or not.
 ///
 /// # Errors
@@ -166,6 +175,7 @@ fn report(context: &CudaContext) -> Result<Report> {
     Ok(Report {
         name: context.name().map_err(fail)?,
         memory: context.total_mem().map_err(fail)?,
+        cache: usize::try_from(attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?).unwrap_or(0),
         driver: (version / 1000, version % 1000 / 10),
         caps,
     })
@@ -240,6 +250,23 @@ impl Cuda {
     /// It failed.
     pub fn finish(&self) -> Result<()> {
         self.inner.stream.synchronize().map_err(|error| failed("the device failed", error))
+    }
+
+    /// Time between two events, round what `work` launches.
+    pub(super) fn time(&self, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+        let start = self.event()?;
+        work()?;
+        let end = self.event()?;
+        self.finish()?;
+        between(&start, &end)
+    }
+
+    /// An event that lies behind all launched work.
+    fn event(&self) -> Result<CudaEvent> {
+        let fail = |error| failed("timing", error);
+        let event = self.inner.context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(fail)?;
+        event.record(&self.inner.stream).map_err(fail)?;
+        Ok(event)
     }
 
     /// Bytes of memory that nobody has taken.

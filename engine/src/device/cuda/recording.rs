@@ -1,13 +1,13 @@
-//! A plan's launches: one graph per replay.
+//! A plan's launches: one graph per replay, and one of each part that is timed alone.
 
 use std::ops::Range;
 use std::time::Duration;
 
-use cudarc::driver::sys::{CUevent_flags, CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaGraph, result};
 
 use super::exec::{CudaExec, Pending};
-use super::{Cuda, failed};
+use super::{Cuda, between, failed};
 use crate::error::{Error, Result};
 
 /// What a plan replays.
@@ -16,8 +16,8 @@ pub(crate) struct Recording {
     launches: Vec<Pending>,
     ends: Vec<usize>,
     notes: Vec<(usize, String)>,
-    /// All launches. `None` where there are none.
-    graph: Option<Graph>,
+    /// Launches of the plan that are started at once: all of them first.
+    graphs: Vec<(Range<usize>, Graph)>,
 }
 
 struct Graph(CudaGraph);
@@ -29,28 +29,32 @@ impl CudaExec {
     /// Captures all that was launched.
     pub(crate) fn finish(self) -> Result<Recording> {
         let Self { cuda, pending, ends, notes } = self;
-        let mut recording = Recording { cuda, launches: pending, ends, notes, graph: None };
-        if !recording.launches.is_empty() {
-            recording.graph = Some(recording.capture()?);
-        }
+        let mut recording = Recording { cuda, launches: pending, ends, notes, graphs: Vec::new() };
+        recording.capture(0..recording.ends.len())?;
         Ok(recording)
     }
 }
 
 impl Recording {
-    fn capture(&self) -> Result<Graph> {
+    /// Makes a graph of the plan's launches `launches`, where there is none yet.
+    fn capture(&mut self, launches: Range<usize>) -> Result<()> {
+        let kernels = self.kernels(&launches);
+        if kernels.is_empty() || self.graphs.iter().any(|(other, _)| *other == launches) {
+            return Ok(());
+        }
         let stream = &self.cuda.inner.stream;
         // Work of other threads on other streams is no part of it.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         stream.begin_capture(mode).map_err(|error| failed("capturing a plan", error))?;
-        let launched = self.launch_all(&self.launches);
+        let launched = self.launch_all(kernels);
         // The capture is ended whatever happened in it: the stream must be usable again.
         let graph = stream.end_capture(CUgraphInstantiate_flags(0));
         launched?;
         let graph = graph.map_err(|error| failed("making a graph of a plan", error))?;
         let graph = graph.ok_or_else(|| Error::new("cuda", "the driver captured no graph"))?;
         graph.upload().map_err(|error| failed("uploading a graph", error))?;
-        Ok(Graph(graph))
+        self.graphs.push((launches, Graph(graph)));
+        Ok(())
     }
 
     fn launch_all(&self, launches: &[Pending]) -> Result<()> {
@@ -88,11 +92,10 @@ impl Recording {
         self.launches.get(end(launches.start)..end(launches.end)).unwrap_or_default()
     }
 
-    /// Launches the plan's launches `launches`, without waiting for them: all at once as a graph.
+    /// Launches the plan's launches `launches`, without waiting for them: at once where there is a graph of them.
     pub fn submit(&self, launches: Range<usize>) -> Result<()> {
-        if launches == (0..self.ends.len()) {
-            let outcome = self.graph.as_ref().map_or(Ok(()), |graph| graph.0.launch());
-            return outcome.map_err(|error| failed("the device failed", error));
+        if let Some((_, graph)) = self.graphs.iter().find(|(other, _)| *other == launches) {
+            return graph.0.launch().map_err(|error| failed("the device failed", error));
         }
         self.cuda.bind()?;
         self.launch_all(self.kernels(&launches))
@@ -103,25 +106,25 @@ impl Recording {
         self.cuda.finish()
     }
 
+    /// Replays once; the time of `launches` as one graph, right before which `before` runs.
+    pub fn time(&mut self, launches: Range<usize>, before: &mut dyn FnMut() -> Result<()>) -> Result<Duration> {
+        self.capture(launches.clone())?;
+        self.submit(0..launches.start)?;
+        before()?;
+        let time = self.cuda.time(|| self.submit(launches.clone()))?;
+        self.submit(launches.end..self.ends.len())?;
+        Ok(time)
+    }
+
     /// Runs all launches and measures each on the device.
     pub fn profile(&self) -> Result<Vec<Duration>> {
-        let fail = |error| failed("timing a launch", error);
-        let event = || self.cuda.inner.context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(fail);
-        let stream = &self.cuda.inner.stream;
-        let mut events = vec![event()?];
         self.wait()?;
-        events[0].record(stream).map_err(fail)?;
+        let mut events = vec![self.cuda.event()?];
         for launch in 0..self.ends.len() {
             self.launch_all(self.kernels(&(launch..launch + 1)))?;
-            let end = event()?;
-            end.record(stream).map_err(fail)?;
-            events.push(end);
+            events.push(self.cuda.event()?);
         }
         self.wait()?;
-        let times = events.iter().zip(events.iter().skip(1)).map(|(start, end)| {
-            let milliseconds = start.elapsed_ms(end).map_err(fail)?;
-            Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) * 1e-3))
-        });
-        times.collect()
+        events.iter().zip(events.iter().skip(1)).map(|(start, end)| between(start, end)).collect()
     }
 }

@@ -3,7 +3,7 @@
 use super::{Arg, Kernel, WgpuExec, exec};
 use crate::device::source::Source;
 use crate::device::{Buf, BufMut, Builtin};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 static SOURCE: Source =
     Source { file: "engine/src/device/webgpu/builtin.wgsl", text: include_str!("builtin.wgsl"), library: &[] };
@@ -19,10 +19,9 @@ pub(in crate::device) fn builtin(
         Builtin::Zeros => 1,
         Builtin::Copy => 2,
         Builtin::Add => 3,
+        Builtin::Multiply => 4,
     };
-    if source.is_none() && matches!(what, Builtin::Copy | Builtin::Add) {
-        return Err(Error::new("builtin", "copy and add need a source"));
-    }
+    let source = what.source(source)?;
     let kernel = Kernel::new(&SOURCE, "main").with("WHAT", number);
     let count = target.spec().bytes() / 4;
     let word = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

@@ -49,8 +49,8 @@ struct Place {
 };
 
 // Blocks of one head are neighbours: they share its keys and values in the cache.
-__device__ __forceinline__ Place place_of(const Attention& p) {
-  unsigned block = blockIdx.x % p.blocks, rest = blockIdx.x / p.blocks;
+__device__ __forceinline__ Place place_of(const Attention& p, unsigned index = blockIdx.x) {
+  unsigned block = index % p.blocks, rest = index / p.blocks;
   unsigned part = rest % p.parts, task = rest / p.parts;
   size_t first = (size_t)(task / p.heads) * p.tokens * p.heads * p.width, head = task % p.heads * (size_t)p.width;
   return {task, 3 * first + head, first + head, block * own_rows, part * depth};

@@ -30,7 +30,7 @@ __device__ __forceinline__ void means(float (&mean)[2], const Operand& gradients
   }
 }
 
-// Queries in shared memory, with what belongs to each: l times log2(e), and D. Beyond the last token all are zeros.
+// Queries in shared memory, with l and D of each. Beyond the last token all are zeros.
 struct Queries {
   Features q, gradients;
   const float *l, *mean;
@@ -53,17 +53,15 @@ __device__ __forceinline__ void add_queries(KeySums& sums, unsigned (&ds)[4], co
   float s[2][4], t[2][4];
   multiply_rows(s, keys.k, queries.q, row);
   multiply_rows(t, keys.v, queries.gradients, row);
-  float scale = p.scale * log2_e;
 #pragma unroll
   for (int j = 0; j < 2; j++) {
-    float2 l = *(const float2*)&queries.l[row + 8 * j + lane_column()];
-    float2 mean = *(const float2*)&queries.mean[row + 8 * j + lane_column()];
+    unsigned column = row + 8 * j + lane_column();
 #pragma unroll
     for (int e = 0; e < 4; e++) {
       // Beyond the last key the score is 0, whose exponential less l may overflow.
       bool there = key + lane_row() + e / 2 * 8 < p.tokens;
-      s[j][e] = there ? exp2_approx(fmaf(s[j][e], scale, e % 2 ? -l.y : -l.x)) : 0.0f;
-      t[j][e] = there ? s[j][e] * (t[j][e] - (e % 2 ? mean.y : mean.x)) : 0.0f;
+      s[j][e] = there ? weight_of(s[j][e], p.scale, queries.l[column + e % 2]) : 0.0f;
+      t[j][e] = there ? s[j][e] * (t[j][e] - queries.mean[column + e % 2]) : 0.0f;
     }
   }
   unsigned weights[4];
@@ -99,14 +97,20 @@ struct Head {
 
   __device__ __forceinline__ Tile<chunk> ds_of(unsigned query) const { return {ds + query / chunk % 2 * (rows * chunk)}; }
 
-  // Everything to shared memory.
+  // Everything to shared memory; all but the first queries are still on their way.
   __device__ __forceinline__ void load(const Attention& p, const Place& place) const {
     Rows keys = packed_rows(p, place, keys_part), values = packed_rows(p, place, values_part);
     Rows queries = packed_rows(p, place, queries_part), dy = plain_rows(p, place, p.d_out), y = plain_rows(p, place, p.out);
     copy_rows(k, keys.first, keys.stride, rows, p.tokens);
     copy_rows(v, values.first, values.stride, rows, p.tokens);
-    copy_rows(q, queries.first, queries.stride, rows, p.tokens);
-    copy_rows(gradients, dy.first, dy.stride, rows, p.tokens);
+    unsigned there = min(p.tokens, chunk), more = p.tokens - there;
+    copy_rows(q, queries.first, queries.stride, chunk, there);
+    copy_rows(gradients, dy.first, dy.stride, chunk, there);
+    copy_async_commit();
+    Features later = {q.first + chunk * width}, later_gradients = {gradients.first + chunk * width};
+    copy_rows(later, queries.first + there * queries.stride, queries.stride, rows - chunk, more);
+    copy_rows(later_gradients, dy.first + there * dy.stride, dy.stride, rows - chunk, more);
+    copy_async_commit();
     for (unsigned row = 16 * warp_index(); row < rows; row += 16 * warps) {
       Operand one, other;
       float sum[2];
@@ -116,11 +120,11 @@ struct Head {
       if (lane_column() > 0) continue;
       for (int half = 0; half < 2; half++) {
         unsigned r = row + lane_row() + 8 * half;
-        l[r] = r < p.tokens ? p.lse[place.task * p.tokens + r] * log2_e : 0.0f;
+        l[r] = r < p.tokens ? p.lse[place.task * p.tokens + r] : 0.0f;
         mean[r] = sum[half];
       }
     }
-    copy_async_wait_all();
+    copy_async_wait<1>();
     __syncthreads();
   }
 
@@ -158,6 +162,10 @@ struct Head {
     clear(sums.dk);
     clear(sums.dv);
     for (unsigned query = 0; query < p.tokens; query += chunk) {
+      if (query == chunk) {
+        copy_async_wait<0>();
+        __syncthreads();
+      }
       Tile<chunk> to = ds_of(query);
 #pragma unroll 1
       for (unsigned part = 0; part < chunk / 16 && query + 16 * part < p.tokens; part++) {
@@ -170,6 +178,7 @@ struct Head {
       __syncthreads();
       put_queries(p, place, query);
     }
+    copy_async_wait_all();
     put(p, place, key, sums);
   }
 };
@@ -225,7 +234,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) queries_long(const Atte
   turns.start(0);
   unsigned row = place.row + 16 * warp_index();
   bool busy = row < p.tokens;
-  float scale = p.scale * log2_e, mean[2], l[2];
+  float mean[2], l[2];
   Operand q, gradients;
   Sums dq;
   clear(dq);
@@ -237,7 +246,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) queries_long(const Atte
     for (int half = 0; half < 2; half++) {
       unsigned r = row + lane_row() + 8 * half;
       size_t at = place.task * p.tokens + min(r, p.tokens - 1);
-      l[half] = p.lse[at] * log2_e;
+      l[half] = p.lse[at];
       if (r < p.tokens && lane_column() == 0) p.delta[at] = mean[half];
     }
   }
@@ -257,7 +266,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) queries_long(const Atte
         for (int e = 0; e < 8; e++) {
           // Beyond the last key the score is 0, whose exponential less l may overflow.
           bool there = n + e / 4 * 8 + lane_column() + e % 2 < count;
-          float weight = exp2_approx(fmaf(s[e / 4][e % 4], scale, -l[e / 2 % 2]));
+          float weight = weight_of(s[e / 4][e % 4], p.scale, l[e / 2 % 2]);
           t[e / 4][e % 4] = there ? weight * (t[e / 4][e % 4] - mean[e / 2 % 2]) : 0.0f;
         }
         unsigned ds[4];
@@ -293,7 +302,7 @@ extern "C" __global__ void __launch_bounds__(threads, 2) keys_long(const Attenti
     unsigned which = threadIdx.x / walked_rows, r = threadIdx.x % walked_rows;
     const float* from = (which ? p.delta : p.lse) + place.task * p.tokens + query;
     float* turn = of_queries + stage * 2 * walked_rows;
-    turn[threadIdx.x] = r < count ? from[r] * (which ? 1.0f : log2_e) : 0.0f;
+    turn[threadIdx.x] = r < count ? from[r] : 0.0f;
     copy_async_wait<1>();
     __syncthreads();
     Queries queries = {turns.tile(query, 0), turns.tile(query, 1), turn, turn + walked_rows};

@@ -12,13 +12,7 @@
 // Order of sums: that of the tensor cores over features, and over 16 keys; 16 keys after the other; each lane adds the
 // exponentials of its columns, then 4 lanes.
 // Tolerance: 2 steps of bf16 of the largest |v|: of the weights, and of the result.
-#include "attention_tensor.cuh"
-
-// Scores of 16 rows against 16 keys each, [16, 16 blocks].
-template <int blocks>
-struct Scores {
-  float at[blocks][2][4];
-};
+#include "attention_softmax.cuh"
 
 template <int blocks>
 __device__ __forceinline__ void multiply(Scores<blocks>& s, const Operand& q, Features keys) {
@@ -26,64 +20,10 @@ __device__ __forceinline__ void multiply(Scores<blocks>& s, const Operand& q, Fe
   for (int n = 0; n < blocks; n++) multiply_rows(s.at[n], q, keys, 16 * n);
 }
 
-// -inf in columns from `tokens` on, of blocks from `from` on.
-template <int blocks>
-__device__ __forceinline__ void mask(Scores<blocks>& s, int from, unsigned tokens) {
-  const float none = __int_as_float(0xff800000);
-#pragma unroll
-  for (int n = from; n < blocks; n++)
-#pragma unroll
-    for (int e = 0; e < 8; e++) {
-      unsigned column = 16 * n + e / 4 * 8 + lane_column() + e % 2;
-      if (column >= tokens) s.at[n][e / 4][e % 4] = none;
-    }
-}
-
-// The larger of `top` and the scores, of the lane's rows g (half 0) and g + 8, in all lanes of the row.
-template <int blocks>
-__device__ __forceinline__ float top_of(const Scores<blocks>& s, int half, float top) {
-#pragma unroll
-  for (int e = 0; e < 4 * blocks; e++) top = fmaxf(top, s.at[e / 4][e / 2 % 2][2 * half + e % 2]);
-  return quad_top(top);
-}
-
-// Weights of 16 rows and 16 keys each, as the operand a.
-template <int blocks>
-struct Softened {
-  unsigned at[blocks][4];
-};
-
-// Scores to weights 2^(s scale - top), rounded; the sum of the lane's before rounding.
-template <int blocks>
-__device__ __forceinline__ float soften(Softened<blocks>& weights, const Scores<blocks>& s, int half, float scale, float top) {
-  float sum = 0.0f;
-#pragma unroll
-  for (int e = 0; e < 2 * blocks; e++) {
-    const float* x = &s.at[e / 2][e % 2][2 * half];
-    float first = exp2_approx(fmaf(x[0], scale, -top)), second = exp2_approx(fmaf(x[1], scale, -top));
-    weights.at[e / 2][e % 2 * 2 + half] = bf16_pair(first, second);
-    sum += first;
-    sum += second;
-  }
-  return sum;
-}
-
 template <int blocks>
 __device__ __forceinline__ void weigh(Sums& out, const Softened<blocks>& weights, Features values) {
 #pragma unroll
   for (int n = 0; n < blocks; n++) add_rows(out, weights.at[n], values, 16 * n);
-}
-
-// Divides by the sums of exponentials, writes, and keeps their logarithms. `top` is that of the scores before scaling.
-__device__ __forceinline__ void finish(const Attention& p, const Place& place, unsigned row, const Sums& out,
-                                       const float (&top)[2], const float (&sum)[2]) {
-  put(p, {p.result + place.plain, plain_stride(p)}, row, out, 1.0f / sum[0], 1.0f / sum[1]);
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    unsigned r = row + lane_row() + 8 * half;
-    if (p.lse && lane_column() == 0 && r < p.tokens)
-      p.lse[place.task * p.tokens + r] = fmaf(top[half], p.scale, logf(sum[half]));
-  }
 }
 
 // For 16 `fewer` < tokens <= 16 `blocks`.
@@ -118,7 +58,7 @@ __device__ __forceinline__ void attend(const Attention& p, real* shared) {
       for (int half = 0; half < 2; half++) {
         // Finite, so that a row of scores of -inf sums up to 0 and becomes NaN, as in the reference.
         top[half] = top_of(s, half, lowest);
-        sum[half] = quad_sum(soften(weights, s, half, scale, top[half] * scale));
+        sum[half] = quad_sum(soften(weights, s, half, scale, top[half]));
       }
     }
     if (late) {
@@ -196,7 +136,7 @@ extern "C" __global__ void __launch_bounds__(threads, some) forward_long(const A
       for (int half = 0; half < 2; half++) {
         float next = top_of(s, half, top[half]), shrink = exp2_approx((top[half] - next) * scale);
         top[half] = next;
-        sum[half] = fmaf(sum[half], shrink, soften(weights, s, half, scale, next * scale));
+        sum[half] = fmaf(sum[half], shrink, soften(weights, s, half, scale, next));
 #pragma unroll
         for (int e = 0; e < 4 * steps; e++) out[e / 4][e / 2 % 2][2 * half + e % 2] *= shrink;
       }

@@ -80,6 +80,12 @@ __device__ __forceinline__ void add_rows(Sums& sums, const unsigned (&a)[4], Fea
   }
 }
 
+// The weight of a score whose row's log-sum-exp is l. The product is rounded as it was for l: fused with the difference it would
+// leave its rounding error, which is no small number where scores are large.
+__device__ __forceinline__ float weight_of(float score, float scale, float l) {
+  return exp2_approx((__fmul_rn(score, scale) - l) * log2_e);
+}
+
 // Folded over the 4 lanes that share rows; in the same order in all of them.
 __device__ __forceinline__ float quad_sum(float x) {
   x += __shfl_xor_sync(~0u, x, 1);

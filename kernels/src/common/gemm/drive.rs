@@ -149,8 +149,8 @@ impl<'a, T: Float> Work<'a, T> {
         packed: &'a mut [T],
         packed_left: &'a mut [T],
     ) -> Self {
-        let Gemm { m, k, a, b, c, alpha, accumulate, a_factor, a_row_sums, accumulate_sums, epilogue, .. } = product;
-        let left = Left { a, factor: a_factor };
+        let Gemm { m, k, a, b, c, alpha, accumulate, a_row_sums, accumulate_sums, epilogue, .. } = product;
+        let left = Left { a };
         let finish = (!epilogue.is_empty()).then(|| Finish {
             bias: epilogue.bias,
             activation: epilogue.activation,

@@ -3,7 +3,7 @@
 //! | use | A | B | notes |
 //! |---|---|---|---|
 //! | y = x W^T | `Mat::rows(x, k)` | `Mat::rows(w, k).transposed()` | bias, activation, residual in the [`Epilogue`] |
-//! | dx = dy W | `Mat::rows(dy, n)` | `Mat::rows(w, k)` | `a_factor` = stored act'(pre); `accumulate` |
+//! | dx = dy W | `Mat::rows(dy, n)` | `Mat::rows(w, k)` | `factor` = the slope of the layer before, or `accumulate` |
 //! | dW = dy^T x | `Mat::rows(dy, n).transposed()` | `Mat::rows(x, k)` | `a_row_sums` = db |
 //!
 //! Every element of C is summed in the same order whatever the number of threads: k is cut into blocks of a fixed size,
@@ -94,7 +94,7 @@ pub struct Epilogue<'a, T> {
     pub bias: Option<&'a [T]>,
     /// Applied after the bias.
     pub activation: Option<Activation>,
-    /// Where act'(z) goes: `[m, n]`. The backward pass then multiplies by it (`Gemm::a_factor`) and evaluates no GELU'.
+    /// Where act'(z) goes: `[m, n]`. The backward pass then multiplies by it and evaluates no GELU'.
     pub derivative: Option<MatMut<'a, T>>,
     /// One factor per column (LayerScale): `[n]`.
     pub col_factor: Option<&'a [T]>,
@@ -146,7 +146,7 @@ impl<T> Epilogue<'_, T> {
     }
 }
 
-/// One product: C = epilogue(alpha (A o a_factor) B), C `[m, n]`, A `[m, k]`, B `[k, n]`; or added to C.
+/// One product: C = epilogue(alpha A B), C `[m, n]`, A `[m, k]`, B `[k, n]`; or added to C.
 ///
 /// `Gemm { accumulate: true, ..Gemm::new(m, n, k, a, b, c) }`.
 pub struct Gemm<'a, T> {
@@ -166,9 +166,7 @@ pub struct Gemm<'a, T> {
     pub alpha: T,
     /// Adds to C instead of overwriting it. Not together with an epilogue.
     pub accumulate: bool,
-    /// Multiplies A element by element; `[m, k]` with the strides of `a`.
-    pub a_factor: Option<&'a [T]>,
-    /// Where the sums over k of A o a_factor go: `[m]` (db in dW = dy^T x).
+    /// Where the sums over k of A go: `[m]` (db in dW = dy^T x).
     pub a_row_sums: Option<&'a mut [T]>,
     /// Adds to `a_row_sums` instead of overwriting it.
     pub accumulate_sums: bool,
@@ -188,7 +186,6 @@ impl<'a, T: Float> Gemm<'a, T> {
             c,
             alpha: T::ONE,
             accumulate: false,
-            a_factor: None,
             a_row_sums: None,
             accumulate_sums: false,
             epilogue: Epilogue::default(),
@@ -199,9 +196,6 @@ impl<'a, T: Float> Gemm<'a, T> {
         self.a.check("a", self.m, self.k)?;
         self.b.check("b", self.k, self.n)?;
         self.c.check("c", self.m, self.n)?;
-        if let Some(factor) = self.a_factor {
-            Mat { data: factor, ..self.a }.check("a_factor", self.m, self.k)?;
-        }
         if let Some(sums) = &self.a_row_sums
             && sums.len() != self.m
         {

@@ -115,43 +115,31 @@ impl<T> Tiled<T> {
     }
 }
 
-/// A and its factor, as far as packing goes.
+/// A, as far as packing goes.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a, T> {
     pub(super) a: Mat<'a, T>,
-    pub(super) factor: Option<&'a [T]>,
 }
 
 impl<T: Float> Left<'_, T> {
-    /// Whether the kernel can read A in place: rows contiguous, nothing to multiply.
+    /// Whether the kernel can read A in place: rows contiguous.
     pub(super) fn in_place(&self) -> bool {
-        self.factor.is_none() && self.a.col_stride == 1
+        self.a.col_stride == 1
     }
 
     fn at(&self, i: usize, p: usize) -> T {
-        let offset = i * self.a.row_stride + p * self.a.col_stride;
-        self.factor.map_or(self.a.data[offset], |f| self.a.data[offset] * f[offset])
+        self.a.data[i * self.a.row_stride + p * self.a.col_stride]
     }
 
     /// Makes a block readable, in place or in `buffer` (rows x cols, rows rounded up to whole tiles of `tile_rows`).
     pub(super) fn block(&self, part: Part, tile_rows: usize, buffer: &mut [T]) -> Block<T> {
-        let Mat { data, row_stride, col_stride } = self.a;
+        let Mat { data, row_stride, .. } = self.a;
         if self.in_place() {
             // An empty product (k = 0) may have no element to point to.
             let start = data[(part.row * row_stride + part.col).min(data.len())..].as_ptr();
             return Block { start, row: row_stride, col: 1, tile: tile_rows * row_stride };
         }
         let buffer = &mut buffer[..part.rows.next_multiple_of(tile_rows) * part.cols];
-        if let (1, Some(factor)) = (col_stride, self.factor) {
-            for (i, to) in buffer.chunks_exact_mut(part.cols.max(1)).take(part.rows).enumerate() {
-                let start = (part.row + i) * row_stride + part.col;
-                let range = start..start + part.cols;
-                for (to, (&a, &f)) in to.iter_mut().zip(data[range.clone()].iter().zip(&factor[range])) {
-                    *to = a * f;
-                }
-            }
-            return Block { start: buffer.as_ptr(), row: part.cols, col: 1, tile: tile_rows * part.cols };
-        }
         let tiled = Tiled { start: buffer.as_mut_ptr(), rows: tile_rows, depth: part.cols };
         // SAFETY: the buffer has room for the block's tiles.
         unsafe { self.pack(part, tiled, 0) };
@@ -181,20 +169,12 @@ impl<T: Float> Left<'_, T> {
         for p in 0..part.cols {
             let start = part.row + (part.col + p) * self.a.col_stride;
             let (whole, rest) = self.a.data[start..start + part.rows].as_chunks::<R>();
-            let factor = self.factor.map(|f| f[start..start + part.rows].as_chunks::<R>());
             let target = |tile: usize| to.start.wrapping_add((tile * to.depth + first + p) * R);
             for (tile, from) in whole.iter().enumerate() {
-                let mut column = *from;
-                if let Some((factor, _)) = factor {
-                    for (column, &f) in column.iter_mut().zip(&factor[tile]) {
-                        *column *= f;
-                    }
-                }
                 // SAFETY: the tile's column is the caller's to write.
-                unsafe { target(tile).cast::<[T; R]>().write(column) };
+                unsafe { target(tile).cast::<[T; R]>().write(*from) };
             }
             for (i, &a) in rest.iter().enumerate() {
-                let a = factor.map_or(a, |(_, f)| a * f[i]);
                 // SAFETY: as above.
                 unsafe { target(whole.len()).add(i).write(a) };
             }

@@ -28,7 +28,6 @@ struct Case {
     a_transposed: bool,
     b_transposed: bool,
     accumulate: bool,
-    factor: bool,
     sums: bool,
     epilogue: u8,
     padding: usize,
@@ -53,7 +52,7 @@ impl Case {
     fn run<T: Float>(self, multiply: impl FnOnce(Gemm<'_, T>)) -> Outcome<T> {
         let Self { m, n, k, padding, .. } = self;
         let (rows, len) = self.row_len(self.a_transposed, m, k);
-        let (a, factor) = (fill::<T>(rows * len, 1), fill::<T>(rows * len, 2));
+        let a = fill::<T>(rows * len, 1);
         let (rows, len) = self.row_len(self.b_transposed, k, n);
         let b = fill::<T>(rows * len, 3);
         let width = n + padding;
@@ -70,7 +69,6 @@ impl Case {
         product.alpha = T::from_f64(0.75);
         product.accumulate = self.accumulate;
         product.accumulate_sums = self.accumulate;
-        product.a_factor = self.factor.then_some(&factor[..]);
         product.a_row_sums = self.sums.then_some(&mut sums[..]);
         if !self.accumulate {
             let on = |bit: u8| self.epilogue & (1 << bit) != 0;
@@ -106,11 +104,8 @@ fn scratch_at<T: Float>(kernel: &Kernel<T>, case: Case, threads: usize) -> usize
 
 /// Plain loops.
 fn naive<T: Float>(mut product: Gemm<'_, T>) {
-    let Gemm { m, n, k, a, b, alpha, accumulate, accumulate_sums, a_factor, .. } = product;
-    let at = |i: usize, p: usize| {
-        let offset = i * a.row_stride + p * a.col_stride;
-        a_factor.map_or(a.data[offset], |f| a.data[offset] * f[offset])
-    };
+    let Gemm { m, n, k, a, b, alpha, accumulate, accumulate_sums, .. } = product;
+    let at = |i: usize, p: usize| a.data[i * a.row_stride + p * a.col_stride];
     for i in 0..m {
         for j in 0..n {
             let mut acc = T::ZERO;
@@ -155,7 +150,7 @@ fn bits<T: Float>(values: &[T]) -> Vec<u64> {
 
 fn check<T: Float>(case: Case) {
     let want = case.run::<T>(naive);
-    // Standard bound for a sum of k products of values below 1 (and the factor), with room for the epilogue.
+    // Standard bound for a sum of k products of values below 1, with room for the epilogue.
     let bound = 4.0 * (case.k as f64 + 8.0) * T::EPSILON.to_f64();
     for level in levels() {
         let got = case.fast::<T>(level, 1);
@@ -181,10 +176,10 @@ fn size() -> impl Strategy<Value = usize> {
 prop_compose! {
     fn case()(
         m in size(), n in size(), k in prop_oneof![size(), Just(0), 190_usize..600],
-        a_transposed: bool, b_transposed: bool, accumulate: bool, factor: bool, sums: bool, epilogue: u8,
+        a_transposed: bool, b_transposed: bool, accumulate: bool, sums: bool, epilogue: u8,
         padding in 0_usize..3,
     ) -> Case {
-        Case { m, n, k, a_transposed, b_transposed, accumulate, factor, sums, epilogue, padding }
+        Case { m, n, k, a_transposed, b_transposed, accumulate, sums, epilogue, padding }
     }
 }
 
@@ -209,7 +204,6 @@ const PLAIN: Case = Case {
     a_transposed: false,
     b_transposed: false,
     accumulate: false,
-    factor: false,
     sums: false,
     epilogue: 0,
     padding: 0,

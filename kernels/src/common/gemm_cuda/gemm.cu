@@ -1,4 +1,4 @@
-// C = act(A B + bias) times a factor, with A, B or C in an image as its patches, and A times a slope.
+// C = act(A B + bias) times a factor, with A, B or C in an image as its patches.
 //
 // Mapping: a block of 256 threads makes a tile of C, 64 or 128 on a side: thread (y, x) of 16 x 16 has rows 4 y .. 4 y + 3
 // and columns 4 x .. 4 x + 3 of it, and the same 64 further on in a tile of 128. Steps of 8 along k pass through shared
@@ -12,9 +12,7 @@
 template <bool across>
 __device__ float fetch_a(const Product& p, const real* a, unsigned row, unsigned k, unsigned end) {
   if (row >= p.m || k >= end) return 0.0f;
-  size_t i = across ? at(p, 1, k, row, p.m) : at(p, 1, row, k, p.k);
-  float x = load(a, i);
-  return p.slope ? x * load(p.slope, i) : x;
+  return load(a, across ? at(p, 1, k, row, p.m) : at(p, 1, row, k, p.k));
 }
 
 template <bool along>

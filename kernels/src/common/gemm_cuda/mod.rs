@@ -34,17 +34,6 @@ const HOPPER: u32 = 90;
 /// Steps of k that a part of a divided sum has at least.
 const LONG: usize = 256;
 
-/// What is done with the derivative of the activation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Slope {
-    /// There is none, or nobody wants it.
-    None,
-    /// Stored, as C.
-    Store(Param),
-    /// Multiplied into A, as which it lies in memory.
-    Factor(Param),
-}
-
 /// `C = act(A B + bias)`, times a factor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
@@ -64,11 +53,12 @@ pub(crate) struct Product {
     pub add: bool,
     pub bias: Param,
     pub activation: Option<Activation>,
-    pub slope: Slope,
+    /// Where the derivative of the activation goes, as C; may be [`Param::NULL`].
+    pub slope: Param,
     /// A factor of the result, as C; may be [`Param::NULL`].
     pub times: Param,
     pub image: Option<Image>,
-    /// With [`Layout::Tn`]: sums of A (times its slope) along k, `[m]`, and whether they are added to.
+    /// With [`Layout::Tn`]: sums of A along k, `[m]`, and whether they are added to.
     pub a_sums: Option<(Param, bool)>,
     /// Of [`Product::scratch`] bytes, if those are not 0.
     pub scratch: Param,
@@ -81,7 +71,6 @@ pub(crate) struct Params {
     a: Param,
     b: Param,
     bias: Param,
-    slope: Param,
     times: Param,
     c: Param,
     c_slope: Param,
@@ -141,7 +130,7 @@ impl Product {
             add: false,
             bias: Param::NULL,
             activation: None,
-            slope: Slope::None,
+            slope: Param::NULL,
             times: Param::NULL,
             image: None,
             a_sums: None,
@@ -265,17 +254,11 @@ impl Product {
     /// Sums of A along k by a launch of their own.
     fn column_sums(&self, exec: &mut CudaExec, (sums, add): (Param, bool)) -> Result<()> {
         let Self { storage, k: rows, m: width, a: x, scratch, .. } = *self;
-        let slope = if let Slope::Factor(slope) = self.slope { slope } else { Param::NULL };
-        ColumnSums { storage, rows, width, x, slope, sums, add, scratch }.launch(exec)
+        ColumnSums { storage, rows, width, x, sums, add, scratch }.launch(exec)
     }
 
     fn params(&self, way: Way) -> Result<Params> {
         let Self { m, n, k, .. } = *self;
-        let (slope, c_slope) = match self.slope {
-            Slope::None => (Param::NULL, Param::NULL),
-            Slope::Store(slope) => (Param::NULL, slope),
-            Slope::Factor(slope) => (slope, Param::NULL),
-        };
         let [across, down, side, channels] = match self.image {
             None => [0; 4],
             Some(Image { grid: (down, across), side, channels, .. }) => [across, down, side, channels],
@@ -287,10 +270,9 @@ impl Product {
             a: self.a,
             b: self.b,
             bias: self.bias,
-            slope,
             times: self.times,
             c: self.c,
-            c_slope,
+            c_slope: self.slope,
             sums: if divided { self.scratch } else { Param::NULL },
             a_sums: if sum_a { self.scratch.after(self.parts_bytes(way)) } else { Param::NULL },
             batches: [(m * k).into(), (n * k).into(), (m * n).into()],

@@ -5,7 +5,6 @@
 // As Params of mod.rs.
 struct Product {
   const real *a, *b, *bias;
-  const real* slope;  // as A in memory: a factor of it
   const real* times;  // as C: a factor of the result
   real* c;
   real* c_slope;  // as C: where the derivative of the activation goes

@@ -28,8 +28,6 @@ pub(crate) struct ColumnSums {
     pub rows: usize,
     pub width: usize,
     pub x: Param,
-    /// Multiplied into x.
-    pub slope: Param,
     pub sums: Param,
     /// Add to the sums.
     pub add: bool,
@@ -56,7 +54,7 @@ impl ColumnSums {
         let Self { storage, rows, width, .. } = *self;
         let block = Self::block(rows);
         let parts = rows.div_ceil(block);
-        let params = [self.x, self.slope, self.scratch, rows.into(), width.into(), block.into()];
+        let params = [self.x, self.scratch, rows.into(), width.into(), block.into()];
         let grid = Grid::new(width.div_ceil(32), 256).times(parts);
         exec.launch(Kernel::new(&SUMS, "part", storage), grid, &params)?;
         add_up(exec, storage, [parts, width], self.scratch, (self.sums, self.add))

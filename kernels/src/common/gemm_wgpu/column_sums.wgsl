@@ -1,4 +1,4 @@
-// Sums over rows of x, or of x times `slope` element by element: blocks of rows first, then the blocks.
+// Sums over rows of x: blocks of rows first, then the blocks.
 //
 // Mapping: part: one invocation per block of p.block rows and four columns, neighbours along the columns; total: one per
 // column. Bytes: x read once, plus 2 / p.block of it for the blocks' sums.
@@ -16,25 +16,16 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> slope: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 
-override FACTOR: bool = false;
 override VEC: bool = false;
 
 // Four elements of x from number `at`; where the width does not divide by four, one, in the first place.
 fn load(at: u32) -> vec4<f32> {
     if VEC {
-        if FACTOR {
-            return x[at >> 2u] * slope[at >> 2u];
-        }
         return x[at >> 2u];
     }
-    var value = x[at >> 2u][at & 3u];
-    if FACTOR {
-        value = value * slope[at >> 2u][at & 3u];
-    }
-    return vec4<f32>(value, 0.0, 0.0, 0.0);
+    return vec4<f32>(x[at >> 2u][at & 3u], 0.0, 0.0, 0.0);
 }
 
 @compute @workgroup_size(64)

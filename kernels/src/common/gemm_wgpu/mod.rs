@@ -95,18 +95,7 @@ impl Variant {
     }
 }
 
-/// What is done with the derivative of the activation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Slope {
-    /// There is none, or nobody wants it.
-    None,
-    /// Stored, `[m, n]`.
-    Store(Arg),
-    /// Multiplied into A.
-    Factor(Arg),
-}
-
-/// `C = act(A B + bias)`.
+/// `C = act(A B + bias)`, times a factor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub layout: Layout,
@@ -125,7 +114,10 @@ pub(crate) struct Product {
     pub add: bool,
     pub bias: Option<Arg>,
     pub activation: Option<Activation>,
-    pub slope: Slope,
+    /// Where the derivative of the activation goes, `[m, n]`.
+    pub slope: Option<Arg>,
+    /// A factor of the result, `[m, n]`; not together with a slope.
+    pub times: Option<Arg>,
     pub image: Option<Image>,
     /// Of [`Product::scratch`] bytes, if those are not 0.
     pub scratch: Option<Arg>,
@@ -134,7 +126,7 @@ pub(crate) struct Product {
 impl Product {
     /// The bare product.
     pub fn new(layout: Layout, [m, n, k]: [usize; 3], [a, b, c]: [Arg; 3]) -> Self {
-        let (bias, activation, slope, image) = (None, None, Slope::None, None);
+        let (bias, activation, slope, image) = (None, None, None, None);
         Self {
             layout,
             m,
@@ -149,6 +141,7 @@ impl Product {
             bias,
             activation,
             slope,
+            times: None,
             image,
             scratch: None,
         }
@@ -175,10 +168,7 @@ impl Product {
         let Self { layout, m, n, k, .. } = *self;
         let chunk = if layout == Layout::Tn { chunk(variant, [m, n, k], exec.caps()) } else { k };
         let parts = k.div_ceil(chunk);
-        let slope = match self.slope {
-            Slope::None => Arg::Nothing,
-            Slope::Store(slope) | Slope::Factor(slope) => slope,
-        };
+        let slope = self.slope.or(self.times).unwrap_or(Arg::Nothing);
         let divided = self.scratch.filter(|_| parts > 1);
         let args = [self.a, self.b, divided.unwrap_or(self.c), self.bias.unwrap_or(Arg::Nothing), slope];
         // Rows per row of the launch.
@@ -231,8 +221,8 @@ impl Product {
             .when("B_VEC", fours(Operand::B, b))
             .when("C_VEC", fours(Operand::C, self.n))
             .with("IMAGE", image_number(self.image))
-            .when("FACTOR", matches!(self.slope, Slope::Factor(_)))
-            .when("SLOPE", matches!(self.slope, Slope::Store(_)))
+            .when("TIMES", self.times.is_some())
+            .when("SLOPE", self.slope.is_some())
             .when("BIAS", self.bias.is_some())
             .with("ACTIVATION", activation_number(self.activation))
     }
@@ -254,7 +244,7 @@ fn chunk(variant: Variant, [m, n, k]: [usize; 3], caps: Caps) -> usize {
 /// `sums` of so many rows, in order, into `total`.
 fn add_up(exec: &mut WgpuExec, [rows, width]: [usize; 2], sums: Arg, total: Arg, add: bool) -> Result<()> {
     let params = [word(rows), word(width), 0, 0, u32::from(add), 0, 0, 0];
-    exec.launch(&Kernel::new(&COLUMN_SUMS, "total"), &params, &[sums, Arg::Nothing, total], width.div_ceil(64))
+    exec.launch(&Kernel::new(&COLUMN_SUMS, "total"), &params, &[sums, total], width.div_ceil(64))
 }
 
 /// Sums over the rows of a matrix: the gradient of a bias.
@@ -263,8 +253,6 @@ pub(crate) struct ColumnSums {
     pub rows: usize,
     pub width: usize,
     pub x: Arg,
-    /// Multiplied into x.
-    pub slope: Option<Arg>,
     pub sums: Arg,
     /// Add to the sums.
     pub add: bool,
@@ -297,8 +285,8 @@ impl ColumnSums {
     pub fn launch(&self, exec: &mut WgpuExec) -> Result<()> {
         let (width, vec) = (self.width, self.width.is_multiple_of(4));
         let block = Self::block(self.rows, width, exec.caps());
-        let kernel = Kernel::new(&COLUMN_SUMS, "part").when("VEC", vec).when("FACTOR", self.slope.is_some());
-        let args = [self.x, self.slope.unwrap_or(Arg::Nothing), self.scratch];
+        let kernel = Kernel::new(&COLUMN_SUMS, "part").when("VEC", vec);
+        let args = [self.x, self.scratch];
         let each = if vec { 4 } else { 1 };
         let groups = |rows: usize| (rows.div_ceil(block) * (width / each)).div_ceil(64);
         let blocks = Cell::new(0);

@@ -29,6 +29,14 @@ struct Load {
     words: usize,
 }
 
+impl Load {
+    /// About so many times less: powers of two, so that whole blocks and vectors stay.
+    fn divided(self, share: usize) -> Self {
+        let part = |count: usize, least: usize| (count / share.next_power_of_two()).max(least);
+        Self { invocations: part(self.invocations, 256), rounds: part(self.rounds, 4), words: part(self.words, 4096) }
+    }
+}
+
 const WGPU: Load = Load { invocations: 1 << 16, rounds: 256, words: 16 << 20 };
 const CUDA: Load = Load { invocations: 1 << 20, rounds: 4096, words: 128 << 20 };
 
@@ -81,8 +89,8 @@ impl Update for Probe {
     }
 }
 
-pub(super) fn measure(device: &Device, time: Duration) -> Result<Peak> {
-    let load = if matches!(device, Device::Cuda(_)) { CUDA } else { WGPU };
+pub(super) fn measure(device: &Device, time: Duration, share: usize) -> Result<Peak> {
+    let load = if matches!(device, Device::Cuda(_)) { CUDA } else { WGPU }.divided(share);
     let Load { invocations, rounds, words } = load;
     Ok(Peak {
         flops: probe(device, Probe::Multiply(load), invocations, 2 * PER_ROUND * rounds * invocations, time)?,

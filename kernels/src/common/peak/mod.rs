@@ -16,14 +16,15 @@ pub struct Peak {
     pub bytes: f64,
 }
 
-/// Measures for about `time` for each figure; the best of several runs counts.
+/// Measures for about `time` for each figure; the best of several runs counts. `share` divides the work of a run on a GPU, for
+/// emulators: on one it is 1.
 ///
 /// # Errors
 /// The device failed.
-pub fn measure(device: &Device, time: Duration) -> Result<Peak> {
+pub fn measure(device: &Device, time: Duration, share: usize) -> Result<Peak> {
     match device {
         Device::Cpu(_) => device.run(|| cpu::measure(time)),
-        Device::Cuda(_) | Device::Wgpu(_) => gpu::measure(device, time),
+        Device::Cuda(_) | Device::Wgpu(_) => gpu::measure(device, time, share),
     }
 }
 

@@ -4,7 +4,7 @@
 // rows of A and C are so many blocks of m, and B is one matrix per block. One of the three may be the patches of an
 // image [b, channels, height, width]: its rows are (b, patch), its columns (channel, y, x).
 //
-// Prologue: A times `slope`, element by element. Epilogue: bias, activation with its derivative stored in `slope`.
+// Epilogue: bias, activation with its derivative stored in `slope`, or a factor that lies there.
 // Four neighbouring elements move at once where the width allows (_VEC); else one by one.
 #include "math.wgsl"
 
@@ -38,7 +38,7 @@ override A_VEC: bool = false;
 override B_VEC: bool = false;
 override C_VEC: bool = false;
 override IMAGE: u32 = 0u; // 1: A, 2: B, 3: C
-override FACTOR: bool = false;
+override TIMES: bool = false; // the result times `slope`, which lies as C
 override BIAS: bool = false;
 override ACTIVATION: u32 = 0u; // 1: ReLU, 2: GELU
 override SLOPE: bool = false; // store the activation's derivative
@@ -75,9 +75,6 @@ fn column_of(operand: u32, column: u32) -> u32 {
 fn load_a(row: u32, column: u32, end: u32) -> vec4<f32> {
     if A_VEC {
         let at = (row + column_of(1u, min(column, end - 4u))) >> 2u;
-        if FACTOR {
-            return a[at] * slope[at];
-        }
         return a[at];
     }
     return vec4<f32>(
@@ -87,11 +84,7 @@ fn load_a(row: u32, column: u32, end: u32) -> vec4<f32> {
 
 fn one_a(row: u32, column: u32, end: u32) -> f32 {
     let at = row + column_of(1u, min(column, end - 1u));
-    var value = a[at >> 2u][at & 3u];
-    if FACTOR {
-        value = value * slope[at >> 2u][at & 3u];
-    }
-    return select(0.0, value, column < end);
+    return select(0.0, a[at >> 2u][at & 3u], column < end);
 }
 
 fn load_b(row: u32, column: u32, end: u32) -> vec4<f32> {
@@ -147,6 +140,20 @@ fn store_slope(row: u32, column: u32, value: vec4<f32>) {
     #end
 }
 
+fn one_slope(row: u32, column: u32) -> f32 {
+    let at = row + min(column, p.n - 1u);
+    return slope[at >> 2u][at & 3u];
+}
+
+fn load_slope(row: u32, column: u32) -> vec4<f32> {
+    if C_VEC {
+        return slope[(row + column) >> 2u];
+    }
+    return vec4<f32>(
+        one_slope(row, column), one_slope(row, column + 1u), one_slope(row, column + 2u), one_slope(row, column + 3u)
+    );
+}
+
 fn one_bias(column: u32) -> f32 {
     let at = min(column, p.n - 1u);
     return bias[at >> 2u][at & 3u];
@@ -164,6 +171,9 @@ fn put(row: u32, column: u32, sums: vec4<f32>) {
     var value = sums;
     if BIAS {
         value = value + load_bias(column);
+    }
+    if TIMES {
+        value = value * load_slope(row, column);
     }
     if p.add != 0u {
         value = load_c(row, column) + value;

@@ -37,7 +37,7 @@ pub struct Measured {
 }
 
 pub fn run(device: &Device, screen: &Screen, ops: &[OpCases], time: Duration) -> Result<Measured> {
-    let peak = peak::measure(device, Duration::from_millis(300))?;
+    let peak = peak::measure(device, Duration::from_millis(300), 1)?;
     let (peak_gflops, copy_gbs) = (peak.flops / 1e9, peak.bytes / 1e9);
     screen.line(format_args!(
         "measured ceilings: {peak_gflops:.0} GFLOP/s of f32 multiply-adds, {copy_gbs:.1} GB/s of copies (read and written)"

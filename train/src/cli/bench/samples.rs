@@ -12,8 +12,21 @@ const MOST_REPS: usize = 2000;
 
 impl Samples {
     /// Calls `measure`, which gives its own time, once to warm up and then until `time` has passed, at least five times.
-    pub fn collect(time: Duration, mut measure: impl FnMut() -> Result<Duration>) -> Result<Self> {
+    pub fn collect(time: Duration, measure: impl FnMut() -> Result<Duration>) -> Result<Self> {
+        Self::collect_after(Duration::ZERO, time, measure)
+    }
+
+    /// As [`Samples::collect`], warming up for `warm_up`.
+    pub fn collect_after(
+        warm_up: Duration,
+        time: Duration,
+        mut measure: impl FnMut() -> Result<Duration>,
+    ) -> Result<Self> {
+        let start = Instant::now();
         measure()?;
+        while start.elapsed() < warm_up {
+            measure()?;
+        }
         let start = Instant::now();
         let mut seconds = Vec::new();
         while seconds.len() < 5 || (start.elapsed() < time && seconds.len() < MOST_REPS) {

@@ -240,7 +240,7 @@ fn vit_mnist() -> Result<VitConfig> {
 }
 
 /// PGD-10 adversarial training; ARD and PRM are left out, since the peers have none.
-fn pgd10() -> Method {
+pub fn pgd10() -> Method {
     let attack = AttackConfig { steps: 10, ..AttackConfig::pgd(Eps::fraction(8, 255), Eps::fraction(2, 255), 10) };
     Method::Adversarial(Adversarial { attack, warmup: 0.0 })
 }

@@ -1,0 +1,4 @@
+// The gradient of attention in bf16 on sm_90a, heads of 32 features: attention_backward90.cuh.
+#define HEAD_WIDTH 32
+#include "ptx90.cuh"
+#include "attention_backward90.cuh"
