@@ -201,6 +201,9 @@ impl Product {
             exec.note(format!("a product without tensor cores: {reason}"));
         }
         let way = self.way(caps);
+        if let (Way::Tensor(_), HOPPER, Some(reason)) = (way, caps.capability, hopper::refused(self, caps)) {
+            exec.note(format!("a product by the tensor cores of sm_80: {reason}"));
+        }
         let parts = self.parts(way);
         let times = if parts > 1 { parts } else { self.batches };
         let params = self.params(way)?;
