@@ -8,9 +8,9 @@
 // Sums go back through shared memory: epilogue.cuh. Tiles are counted eight rows (of clusters) at a time, column by column;
 // then batches, or parts of k, whose sums `total` of sums.cu adds in order.
 // Where sums of A along k are wanted (a bias gradient), warps of the third group add up what the first column loads.
-// Bytes per tile and step: its own operand once, the shared one once for two tiles. Order of a sum: along k, 16 at a time in the tensor core's own
-// order. Tolerance: products of bf16 are exact; sums err by the square root of k ulp of float, the result by half an ulp of
-// bf16.
+// Bytes per tile and step: its own operand once, the shared one once for two tiles. Order of a sum: along k, 16 at a time in
+// the tensor core's own order. Tolerance: products of bf16 are exact; sums err by the square root of k ulp of float, the
+// result by half an ulp of bf16.
 #include "ptx90.cuh"
 #include "epilogue.cuh"
 
@@ -24,7 +24,7 @@ template <bool tall>
 struct Tile {
   static constexpr unsigned m = tall ? 192 : 128, n = tall ? 128 : 192;
   static constexpr unsigned cluster_m = tall ? m : ranks * m, cluster_n = tall ? ranks * n : n;
-  static constexpr unsigned pitch = n + 8;                 // of staged sums: rows in different banks
+  static constexpr unsigned pitch = n + 8;                // of staged sums: rows in different banks
   static constexpr unsigned sum_warps = (m + 127) / 128;  // that sum A: of both blocks where they share it
   static constexpr unsigned sum_arrivals = sum_warps * (tall ? ranks : 1);
 };
