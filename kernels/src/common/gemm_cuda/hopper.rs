@@ -9,19 +9,49 @@ use crate::common::cuda::source;
 
 static HOPPER: Source = source("kernels/src/common/gemm_cuda/hopper.cu", include_str!("hopper.cu"));
 
-/// As in the kernel: a block's tile, steps of k of a stage, stages, blocks of a cluster.
-const TILE_M: usize = 128;
-const TILE_N: usize = 192;
+/// As in the kernel: steps of k of a stage, stages, blocks of a cluster.
 const DEPTH: usize = 64;
 const STAGES: usize = 4;
 const RANKS: usize = 2;
 const THREADS: u32 = 384;
 
+/// A tile of C that a block makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tile {
+    m: usize,
+    n: usize,
+    /// Blocks of a cluster below each other, which share B, and side by side, which share A.
+    ranks: [usize; 2],
+    /// Its kernels, for Nt, Nn and Tn.
+    entries: [&'static str; 3],
+}
+
+const TILES: [Tile; 2] = [
+    Tile { m: 128, n: 192, ranks: [RANKS, 1], entries: ["nt_wide", "nn_wide", "tn_wide"] },
+    Tile { m: 192, n: 128, ranks: [1, RANKS], entries: ["nt_tall", "nn_tall", "tn_tall"] },
+];
+
+impl Tile {
+    /// Tiles of a cluster.
+    fn count(&self, m: usize, n: usize) -> usize {
+        m.div_ceil(self.ranks[0] * self.m) * n.div_ceil(self.ranks[1] * self.n)
+    }
+
+    fn entry(&self, layout: Layout) -> &'static str {
+        let [nt, nn, tn] = self.entries;
+        match layout {
+            Layout::Nt => nt,
+            Layout::Nn => nn,
+            Layout::Tn => tn,
+        }
+    }
+}
+
 /// Columns of a box: 128 bytes, the swizzle's width.
 const BOX: usize = 64;
 
 /// Bytes of shared memory of a block: the stages, and 64 rows of sums.
-const SHARED: usize = STAGES * (TILE_M + TILE_N) * DEPTH * size_of::<u16>() + 64 * (TILE_N + 8) * size_of::<f32>();
+const SHARED: usize = STAGES * (128 + 192) * DEPTH * size_of::<u16>() + 64 * (192 + 8) * size_of::<f32>();
 /// That and the barriers, which the compiler places first.
 const ALL_SHARED: usize = SHARED + 1024;
 
@@ -42,9 +72,10 @@ const PRICE: usize = 60;
 /// measured.
 const PER_BYTE: usize = 2048 / 18;
 
-/// How k is divided.
+/// A tile, and the steps of k that are summed at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Way {
+    tile: Tile,
     pub chunk: usize,
     /// Time, in the unit of `tensor.rs`.
     pub cost: usize,
@@ -69,24 +100,21 @@ fn clusters(caps: Caps) -> usize {
     (usize::try_from(caps.processors).unwrap_or(0) / RANKS).max(1)
 }
 
-/// Tiles of a cluster.
-fn tiles(m: usize, n: usize) -> usize {
-    m.div_ceil(RANKS * TILE_M) * n.div_ceil(TILE_N)
-}
-
-/// Parts of k where that takes less by an estimate. As in `tensor.rs`, nothing is measured at run time.
+/// The tile, and the parts of k, that take least by an estimate. As in `tensor.rs`, nothing is measured at run time.
 pub(super) fn way(layout: Layout, [m, n, k]: [usize; 3], batches: usize, caps: Caps) -> Way {
     let most = if layout == Layout::Tn { (k / LONG).clamp(1, MOST_PARTS) } else { 1 };
-    let estimate = |parts: usize| {
+    let estimate = |tile: Tile, parts: usize| {
         let chunk = if parts == 1 { k } else { k.div_ceil(parts).next_multiple_of(DEPTH) };
         let parts = k.div_ceil(chunk.max(1));
-        let waves = (tiles(m, n) * batches * parts).div_ceil(clusters(caps));
-        let product = waves * TILE_M * TILE_N * (chunk + ENDS);
+        let waves = (tile.count(m, n) * batches * parts).div_ceil(clusters(caps));
+        let product = waves * tile.m * tile.n * (chunk + ENDS);
         // Sums of parts are written and read again.
         let bytes = if parts == 1 { 0 } else { 2 * parts * m * n * size_of::<f32>() };
-        Way { chunk, cost: (product + bytes * PER_BYTE / (RANKS * clusters(caps))) * PRICE }
+        Way { tile, chunk, cost: (product + bytes * PER_BYTE / (RANKS * clusters(caps))) * PRICE }
     };
-    (2..=most).map(estimate).fold(estimate(1), |best, other| if other.cost < best.cost { other } else { best })
+    let [wide, tall] = TILES;
+    let ways = (1..=most).flat_map(|parts| [estimate(wide, parts), estimate(tall, parts)]);
+    ways.fold(estimate(wide, 1), |best, other| if other.cost < best.cost { other } else { best })
 }
 
 /// The map of an operand `[batches, rows, width]`, taken in boxes of `height` rows and 64 columns.
@@ -111,16 +139,16 @@ fn map(exec: &CudaExec, product: &Product, operand: Operand, height: usize) -> R
 }
 
 /// Launches `product`; `times` are its batches, or parts of k.
-pub(super) fn launch(exec: &mut CudaExec, product: &Product, params: &Params, times: usize) -> Result<()> {
-    let (entry, a_rows, b_rows) = match product.layout {
-        Layout::Nt => ("nt", TILE_M, TILE_N / RANKS),
-        Layout::Nn => ("nn", TILE_M, DEPTH / RANKS),
-        Layout::Tn => ("tn", DEPTH, DEPTH / RANKS),
-    };
+pub(super) fn launch(exec: &mut CudaExec, product: &Product, way: Way, params: &Params, times: usize) -> Result<()> {
+    let (layout, tile) = (product.layout, way.tile);
+    let [below, beside] = tile.ranks;
+    // Rows of a box: k, or what the operand has of the tile; half of it where two blocks share it.
+    let a_rows = if layout == Layout::Tn { DEPTH } else { tile.m } / beside;
+    let b_rows = if layout == Layout::Nt { tile.n } else { DEPTH } / below;
     let a = map(exec, product, Operand::A, a_rows)?;
     let b = map(exec, product, Operand::B, b_rows)?;
-    let blocks = RANKS * clusters(exec.caps()).min(tiles(product.m, product.n) * times);
-    let kernel = Kernel::new(&HOPPER, entry, DType::Bf16);
+    let blocks = RANKS * clusters(exec.caps()).min(tile.count(product.m, product.n) * times);
+    let kernel = Kernel::new(&HOPPER, tile.entry(layout), DType::Bf16);
     let grid = Grid::new(blocks, THREADS).shared(SHARED);
     exec.launch_wholes(kernel, grid, vec![Whole::of(&a), Whole::of(&b), Whole::of(params)])
 }
@@ -155,5 +183,13 @@ mod tests {
         let wide = way(Layout::Tn, [768, 3072, rows], 1, H200);
         assert!(wide.chunk < rows, "{wide:?}");
         assert_eq!(way(Layout::Tn, [768, 768, 256], 1, H200).chunk, 256);
+    }
+
+    #[test]
+    fn tiles_divide_the_widths_of_common_models() {
+        for (width, columns) in [(192, 192), (384, 192), (768, 192), (3072, 192), (1024, 128), (1280, 128)] {
+            let tile = way(Layout::Nt, [256 * 197, width, 768], 1, H200).tile;
+            assert_eq!(tile.n, columns, "{width}");
+        }
     }
 }

@@ -202,11 +202,14 @@ impl Product {
             exec.note(format!("a product without tensor cores: {reason}"));
         }
         let way = self.way(caps);
+        if let (Way::Tensor(_), HOPPER, Some(reason)) = (way, caps.capability, hopper::refused(self, caps)) {
+            exec.note(format!("a product by the tensor cores of sm_80: {reason}"));
+        }
         let parts = self.parts(way);
         let times = if parts > 1 { parts } else { self.batches };
         let params = self.params(way)?;
         match way {
-            Way::Hopper(_) => hopper::launch(exec, self, &params, times)?,
+            Way::Hopper(way) => hopper::launch(exec, self, way, &params, times)?,
             Way::Tensor(tensor::Way { tile, .. }) => {
                 let from_image = self.image.is_some_and(|image| image.operand != Operand::C);
                 let source = if from_image { &IMAGES } else { &TENSOR };
