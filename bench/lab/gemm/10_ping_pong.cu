@@ -104,10 +104,14 @@ extern "C" __global__ void __launch_bounds__(384, 1) gemm(const __grid_constant_
     leave(ring.at - 1);
     unsigned row = place.x + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4, column = place.y + threadIdx.x % 4 * 2;
 #pragma unroll
-    for (unsigned e = 0; e < tile_n / 2; e++) {
-      unsigned r = row + e / (tile_n / 8) % 2 * 8 + e / (tile_n / 4) * 64, at = column + e % (tile_n / 8) * 8;
-      const float* x = &sums[e / (tile_n / 4)][e % (tile_n / 8) * 4 + e / (tile_n / 8) % 2 * 2];
-      if (r < m && at < n) *(unsigned*)&c[r * (size_t)n + at] = bf16_pair(x[0], x[1]);
+    for (unsigned i = 0; i < 4; i++, row += i % 2 ? 8 : 56) {
+      real* to = c + row * (size_t)n + column;
+#pragma unroll
+      for (unsigned j = 0; j < tile_n / 8; j++) {
+        const float* x = &sums[i / 2][4 * j + i % 2 * 2];
+        if (row < m && column + 8 * j < n) *(unsigned*)&to[8 * j] = bf16_pair(x[0], x[1]);
+      }
+      __syncwarp();  // a row after the other: addresses of all would not fit the registers
     }
   }
 }

@@ -1,8 +1,8 @@
 // Clusters of two blocks with multicast: half of B each for both, so that it is read once for two tiles.
 // lab: tile 128 192, threads 384, shared 163840, multiples 1 2 8, persistent 1, boxes 128 96, capability 90, bf16
 //
-// As 10; the blocks of a cluster make tiles one below the other, and a stage is left when both have left it. The parts in which the
-// shipped kernel (gemm_cuda/hopper.cu) does the same; what it has more is its epilogue, other layouts, and parts of k.
+// As 10; the blocks of a cluster make tiles one below the other, and a stage is left when both have left it. So is the
+// shipped kernel (gemm_cuda/hopper.cu) built, which adds its epilogue, other layouts of operands, and parts of k.
 #include "ptx90.cuh"
 #include "product.cuh"
 
@@ -86,10 +86,14 @@ __device__ __forceinline__ void make(real* c, unsigned m, unsigned n, unsigned c
     leave(ring.at - 1);
     unsigned row = place.x + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4, column = place.y + threadIdx.x % 4 * 2;
 #pragma unroll
-    for (unsigned e = 0; e < tile_n / 2; e++) {
-      unsigned r = row + e / (tile_n / 8) % 2 * 8 + e / (tile_n / 4) * 64, at = column + e % (tile_n / 8) * 8;
-      const float* x = &sums[e / (tile_n / 4)][e % (tile_n / 8) * 4 + e / (tile_n / 8) % 2 * 2];
-      if (r < m && at < n) *(unsigned*)&c[r * (size_t)n + at] = bf16_pair(x[0], x[1]);
+    for (unsigned i = 0; i < 4; i++, row += i % 2 ? 8 : 56) {
+      real* to = c + row * (size_t)n + column;
+#pragma unroll
+      for (unsigned j = 0; j < tile_n / 8; j++) {
+        const float* x = &sums[i / 2][4 * j + i % 2 * 2];
+        if (row < m && column + 8 * j < n) *(unsigned*)&to[8 * j] = bf16_pair(x[0], x[1]);
+      }
+      __syncwarp();  // a row after the other: addresses of all would not fit the registers
     }
   }
 }
