@@ -20,20 +20,18 @@ extern "C" __global__ void __launch_bounds__(threads, 3) attention(const real* q
   copy_async_commit();
   copy_rows(values, v.first, v.stride, keys_held, n);
   copy_async_commit();
-  unsigned row = place.row + 16 * warp_index();
   Operand q;
-  fetch(q, p, packed_rows(p, place, queries_part), row);
+  fetch(q, p, packed_rows(p, place, queries_part), place.row + 16 * warp_index());
   copy_async_wait<1>();
   __syncthreads();
   Scores<blocks> s;
   Softened<blocks> weights;
 #pragma unroll
   for (int i = 0; i < blocks; i++) multiply_rows(s.at[i], q, keys, 16 * i);
-  if (n > 16 * (blocks - 1))
-    mask(s, blocks - 1, n);
-  else
-    mask(s, 0, n);
-  float scale = log2_e * rsqrtf((float)d), sum[2];
+  if (n <= 16 * (blocks - 1)) mask(s, 0, n);
+  mask(s, blocks - 1, n);
+  constexpr float scale = log2_e / 8;  // d is 64, and no register is left for a variable
+  float sum[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) sum[half] = quad_sum(soften(weights, s, half, scale, top_of(s, half, lowest)));
   copy_async_wait<0>();
@@ -42,5 +40,5 @@ extern "C" __global__ void __launch_bounds__(threads, 3) attention(const real* q
   clear(sums);
 #pragma unroll
   for (int i = 0; i < blocks; i++) add_rows(sums, weights.at[i], values, 16 * i);
-  put(p, {out + place.plain, plain_stride(p)}, row, sums, 1.0f / sum[0], 1.0f / sum[1]);
+  put(p, {out + place.plain, plain_stride(p)}, place.row + 16 * warp_index(), sums, 1.0f / sum[0], 1.0f / sum[1]);
 }

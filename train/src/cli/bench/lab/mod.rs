@@ -204,12 +204,9 @@ impl Launch {
         let (element, columns) = (dtype.size(), 128 / dtype.size());
         let shared = Boxes { name: "output", start, dtype, dims: &[], strides: &[], tile: &[], swizzle: Swizzle::B128 };
         let map = match self.op {
-            Op::Gemm => exec.tensor_map(&Boxes {
-                dims: &[b, a],
-                strides: &[b * element],
-                tile: &[columns, rows],
-                ..shared
-            }),
+            Op::Gemm => {
+                exec.tensor_map(&Boxes { dims: &[b, a], strides: &[b * element], tile: &[columns, rows], ..shared })
+            }
             Op::Attention => exec.tensor_map(&Boxes {
                 dims: &[d, b, c, a],
                 strides: &[c * d * element, d * element, b * c * d * element],
@@ -391,7 +388,13 @@ fn checked(lab: &Lab, version: &Arc<Version>, caps: Caps) -> Result<Row> {
 }
 
 /// Seconds of a version on a shape, and into `row` whether it was right there. One that fails leaves the others alone.
-fn attempt(problem: &mut Problem, version: &Arc<Version>, row: &mut Row, shape: &str, time: Option<Duration>) -> Option<f64> {
+fn attempt(
+    problem: &mut Problem,
+    version: &Arc<Version>,
+    row: &mut Row,
+    shape: &str,
+    time: Option<Duration>,
+) -> Option<f64> {
     match problem.measure(version, time) {
         Ok((seconds, error)) => {
             row.error = Some(row.error.unwrap_or(0.0).max(error));
