@@ -49,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(256) attention(const real* qkv, rea
     sum *= shrink;
 #pragma unroll
     for (unsigned j = 0; j < 4; j++) {
-      float weight = key + part + 8 * j < n ? expf(s[j] - next) : 0.0f;
+      float weight = expf(s[j] - next);  // 0 behind the last token
       weights[row * rows + part + 8 * j] = weight;
       sum += weight;
     }

@@ -74,10 +74,10 @@ impl Op {
     /// A shape with tails, but for what a version can't take.
     fn ragged(self, multiples: Sizes) -> Sizes {
         let sizes: Sizes = match self {
-            // Several of the largest tiles, and more steps of k than a ring has stages.
-            Self::Gemm => [261, 203, 328, 1],
-            // Two tiles of queries, and more heads than an emulated device has blocks.
-            Self::Attention => [2, 77, 3, 64],
+            // More tiles, of the largest too, than an emulated device has blocks; more steps of k than a ring has stages.
+            Self::Gemm => [389, 291, 328, 1],
+            // Four tiles of queries, the last with a tail, and so many heads that an emulated device's blocks use a stage again.
+            Self::Attention => [3, 197, 3, 64],
         };
         std::array::from_fn(|at| sizes[at].next_multiple_of(multiples[at].max(1)))
     }
