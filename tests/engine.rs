@@ -2,8 +2,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use engine::check::{nmse, random};
-use engine::{Device, Group, Phase, Plan, Result, Role, Store, Tape, Tensor, Value, Var};
+use engine::{
+    Device, Exec, Group, Phase, Plan, Result, Role, Spec, Store, Tape, Target, Tensor, Update, UpdateIo, Value, Var,
+    Work,
+};
 use kernels::cases::Draw;
 use kernels::layer_norm::layer_norm;
 use kernels::linear::{Activation, linear};
@@ -413,4 +418,50 @@ fn a_failed_replay_leaves_nothing_to_read() {
     let plan = tape.plan(&mut store, &[fine, fails]).unwrap();
     assert!(plan.replay(&mut store).unwrap_err().to_string().contains("fails as it was told"));
     assert!(plan.read(&store, fine).unwrap_err().to_string().contains("never ran to its end"));
+}
+
+/// Takes its time.
+#[derive(Debug)]
+struct Slow(Duration);
+
+impl Update for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn check(&self, _state: &[Spec], _inputs: &[Spec]) -> Result<()> {
+        Ok(())
+    }
+
+    fn scratch(&self, _state: &[Spec], _inputs: &[Spec], _target: Target) -> usize {
+        0
+    }
+
+    fn cost(&self, _state: &[Spec], _inputs: &[Spec]) -> Work {
+        Work::default()
+    }
+
+    fn run(&self, _exec: &mut Exec, _io: UpdateIo) -> Result<()> {
+        std::thread::sleep(self.0);
+        Ok(())
+    }
+}
+
+#[test]
+fn the_time_of_a_phase_is_that_of_all_its_launches() {
+    let mut store = Store::new(device()).unwrap();
+    let x = store.constant("x", Role::Data, &Tensor::new(&[2], &[1.0_f32, 2.0]).unwrap()).unwrap();
+    let mut tape = Tape::new();
+    for _ in 0..3 {
+        tape.update(&store, Slow(Duration::from_millis(5)), &[x], &[]).unwrap();
+    }
+    let plan = tape.plan_with(&mut store, &[], false).unwrap();
+    let before = || {
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(())
+    };
+    let time = plan.time(&mut store, Some(Phase::Update), before).unwrap();
+    assert!(time >= Duration::from_millis(15) && time < Duration::from_secs(1), "{time:?}");
+    let error = plan.time(&mut store, Some(Phase::Backward), || Ok(())).unwrap_err().to_string();
+    assert!(error.contains("no launch to time"), "{error}");
 }

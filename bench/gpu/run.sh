@@ -7,6 +7,7 @@
 #   devices selftest    what there is; every operation against the f64 oracle
 #   kernels             products and attention beside PyTorch's, in turns, with the ceilings of the same run
 #   steps               whole steps of models beside PyTorch eager and compiled
+#   profile             where the time of each step goes, op by op
 #   rest                epilogues, LayerNorm, updates, stochastic layers, losses
 #   autotuned           training and inference of ViT-B and S again, beside torch.compile's max-autotune: minutes of compiling
 #   roofline            ours alone, with a picture
@@ -99,6 +100,7 @@ facts=$(nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.
 ! wanted selftest || step selftest 600 ./vitrum selftest --device cuda --json
 compare kernels 300 --group gemm --group attention "${quick[@]}"
 compare steps 420 --group step "${quick[@]}" --variant eager --variant compile --variant "compile, graph"
+! wanted profile || step profile 180 ./vitrum bench --suite --profile --filter step --device cuda --bf16 --time 0 "${tiny[@]}"
 compare rest 240 --group epilogue --group layer_norm --group update --group stochastic --group loss "${quick[@]}"
 compare autotuned 480 --again --group step --bench 'vit_[bs]16_(train|infer)_b[0-9]{3}' --variant max-autotune "${quick[@]}"
 if wanted roofline; then

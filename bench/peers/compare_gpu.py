@@ -13,6 +13,7 @@ machine, then a line for each variant of each row) and OUT/gpu.md. Standard libr
 import argparse
 import json
 import math
+import os
 import pathlib
 import re
 import statistics
@@ -196,7 +197,7 @@ class Peer:
 
     def measure(self, bench):
         """The answer, or None."""
-        self.program = self.program or Program(self.name, self.command, 1)
+        self.program = self.program or Program(self.name, self.command, os.cpu_count())
         try:
             answer = self.program.measure(bench)
         except (SystemExit, OSError, json.JSONDecodeError) as failure:

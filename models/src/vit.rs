@@ -3,6 +3,8 @@
 //! Pre-norm blocks (Dosovitskiy et al., 2010.11929, eq. 2-4): `x += ls1(drop_path(attn(norm1 x)))`,
 //! `x += ls2(drop_path(mlp(norm2 x)))`. Images enter in [0, 1]; normalisation is the first op.
 
+use std::collections::HashMap;
+
 use engine::{DType, Error, Group, Result, Role, Spec, Store, Tape, Tensor, Value};
 use kernels::attention::attention;
 use kernels::cast::cast;
@@ -62,6 +64,19 @@ pub struct Output {
     /// What the head reads [b, d]: the normed class token, or the normed mean of the patch tokens.
     pub features: Value,
 }
+
+/// Parameters as the network reads them, by timm's names.
+struct Params(HashMap<String, Value>);
+
+impl Params {
+    fn get(&self, name: &str) -> Result<Value> {
+        let found = self.0.get(name).copied();
+        found.ok_or_else(|| Error::new("vit", "the model has no such parameter").with("parameter", name))
+    }
+}
+
+/// What names of the patch embedding's parameters begin with.
+const PATCH_EMBED: &str = "patch_embed.";
 
 impl Vit {
     /// Puts parameters (timm's names, any float type) into `store` as a group of `dtype` called `name`.
@@ -155,10 +170,11 @@ impl Vit {
                 .with("model", format!("[b, {}, {}, {}]", config.channels, config.image[0], config.image[1]))
                 .help("resize the images, or adapt the model: --image-size, --channels"));
         }
+        let params = &self.read(tape, store, |name| name.starts_with(PATCH_EMBED))?;
         tape.scope("patch_embed", |tape| {
             let x = normalise(tape, images, &config.normalisation.mean, &config.normalisation.std)?;
-            let weight = self.param(tape, store, "patch_embed.proj.weight")?;
-            let bias = self.param(tape, store, "patch_embed.proj.bias")?;
+            let weight = params.get("patch_embed.proj.weight")?;
+            let bias = params.get("patch_embed.proj.bias")?;
             let storage = tape.spec(weight)?.dtype;
             let x = cast(tape, x, storage)?;
             patch_embed(tape, x, weight, Some(bias)) // [b, p, d]
@@ -171,23 +187,22 @@ impl Vit {
     /// A stochastic part is on and `run.random` is not there.
     pub fn encode(&self, tape: &mut Tape, store: &Store, patches: Value, run: &Run) -> Result<Output> {
         let config = &self.config;
-        let optional = |tape: &mut Tape, present: bool, name: &str| -> Result<Option<Value>> {
-            present.then(|| self.param(tape, store, name)).transpose()
-        };
+        let params = &self.read(tape, store, |name| !name.starts_with(PATCH_EMBED))?;
+        let optional = |present: bool, name: &str| present.then(|| params.get(name)).transpose();
         let mut x = tape.scope("tokens", |tape| {
             let parts = Parts {
-                class: optional(tape, config.class_token, "cls_token")?,
-                distillation: optional(tape, config.distilled, "dist_token")?,
-                registers: optional(tape, config.register_tokens > 0, "reg_token")?,
-                position: Some(self.param(tape, store, "pos_embed")?),
+                class: optional(config.class_token, "cls_token")?,
+                distillation: optional(config.distilled, "dist_token")?,
+                registers: optional(config.register_tokens > 0, "reg_token")?,
+                position: Some(params.get("pos_embed")?),
                 noise: run.noise.map(|noise| self.stored(tape, store, noise)).transpose()?,
             };
             tokens(tape, patches, parts) // [b, n, d]
         })?;
         for block in 0..config.depth {
-            x = tape.scope(format!("blocks.{block}"), |tape| self.block(tape, store, x, block, run))?;
+            x = tape.scope(format!("blocks.{block}"), |tape| self.block(tape, params, x, block, run))?;
         }
-        self.head(tape, store, x)
+        self.head(tape, params, x)
     }
 
     /// Images [b, c, h, w] in [0, 1] to logits and features.
@@ -199,10 +214,16 @@ impl Vit {
         self.encode(tape, store, patches, run)
     }
 
-    fn param(&self, tape: &mut Tape, store: &Store, name: &str) -> Result<Value> {
-        let var = store.find(self.params, name)?;
-        let value = tape.var(store, var)?;
-        self.stored(tape, store, value)
+    /// Parameters as the network reads them, all in a row: a device that casts them does so in few launches.
+    fn read(&self, tape: &mut Tape, store: &Store, wanted: impl Fn(&str) -> bool) -> Result<Params> {
+        tape.scope("parameters", |tape| {
+            let vars = store.vars(self.params)?.into_iter().filter(|(name, _)| wanted(name));
+            let values = vars.map(|(name, var)| {
+                let value = tape.var(store, var)?;
+                Ok((name.to_owned(), self.stored(tape, store, value)?))
+            });
+            Ok(Params(values.collect::<Result<_>>()?))
+        })
     }
 
     /// A value as the network reads it: in the device's storage, where it is f32.
@@ -210,9 +231,9 @@ impl Vit {
         if tape.spec(value)?.dtype == DType::F32 { cast(tape, value, store.device().storage()) } else { Ok(value) }
     }
 
-    fn norm(&self, tape: &mut Tape, store: &Store, x: Value, name: &str) -> Result<Value> {
-        let weight = self.param(tape, store, &format!("{name}.weight"))?;
-        let bias = self.param(tape, store, &format!("{name}.bias"))?;
+    fn norm(&self, tape: &mut Tape, params: &Params, x: Value, name: &str) -> Result<Value> {
+        let weight = params.get(&format!("{name}.weight"))?;
+        let bias = params.get(&format!("{name}.bias"))?;
         #[expect(clippy::cast_possible_truncation, reason = "1e-5 or 1e-12: any float will do")]
         let eps = self.config.norm_eps as f32;
         layer_norm(tape, x, weight, bias, eps)
@@ -221,40 +242,40 @@ impl Vit {
     fn dense(
         &self,
         tape: &mut Tape,
-        store: &Store,
+        params: &Params,
         x: Value,
         name: &str,
         bias: bool,
         activation: Option<kernels::activation::Activation>,
     ) -> Result<Value> {
-        let weight = self.param(tape, store, &format!("{name}.weight"))?;
-        let bias = bias.then(|| self.param(tape, store, &format!("{name}.bias"))).transpose()?;
+        let weight = params.get(&format!("{name}.weight"))?;
+        let bias = bias.then(|| params.get(&format!("{name}.bias"))).transpose()?;
         linear(tape, x, weight, bias, activation)
     }
 
-    fn block(&self, tape: &mut Tape, store: &Store, x: Value, block: usize, run: &Run) -> Result<Value> {
+    fn block(&self, tape: &mut Tape, params: &Params, x: Value, block: usize, run: &Run) -> Result<Value> {
         let name = format!("blocks.{block}");
         let attended = tape.scope("attn", |tape| {
-            let y = self.norm(tape, store, x, &format!("{name}.norm1"))?;
-            let qkv = self.dense(tape, store, y, &format!("{name}.attn.qkv"), self.config.qkv_bias, None)?;
+            let y = self.norm(tape, params, x, &format!("{name}.norm1"))?;
+            let qkv = self.dense(tape, params, y, &format!("{name}.attn.qkv"), self.config.qkv_bias, None)?;
             let y = attention(tape, qkv, self.config.heads)?; // [b, n, h d]
-            let y = self.dense(tape, store, y, &format!("{name}.attn.proj"), true, None)?;
+            let y = self.dense(tape, params, y, &format!("{name}.attn.proj"), true, None)?;
             let y = match run.gate {
                 Some(keep) => grad_gate(tape, y, random(run)?.state, keep, &format!("{}{name}.ard", run.tag))?,
                 None => y,
             };
-            self.join(tape, store, x, y, block, "1", run)
+            self.join(tape, params, x, y, block, "1", run)
         })?;
         tape.scope("mlp", |tape| {
-            let y = self.norm(tape, store, attended, &format!("{name}.norm2"))?;
-            let y = self.hidden(tape, store, y, &name, run)?; // [b, n, mlp]
-            let y = self.dense(tape, store, y, &format!("{name}.mlp.fc2"), true, None)?;
-            self.join(tape, store, attended, y, block, "2", run)
+            let y = self.norm(tape, params, attended, &format!("{name}.norm2"))?;
+            let y = self.hidden(tape, params, y, &name, run)?; // [b, n, mlp]
+            let y = self.dense(tape, params, y, &format!("{name}.mlp.fc2"), true, None)?;
+            self.join(tape, params, attended, y, block, "2", run)
         })
     }
 
     /// First half of the MLP: linear, stochastic layer where configured, activation.
-    fn hidden(&self, tape: &mut Tape, store: &Store, x: Value, name: &str, run: &Run) -> Result<Value> {
+    fn hidden(&self, tape: &mut Tape, params: &Params, x: Value, name: &str, run: &Run) -> Result<Value> {
         let activation = match self.config.activation {
             Activation::Gelu => kernels::activation::Activation::Gelu,
             Activation::Relu => kernels::activation::Activation::Relu,
@@ -262,11 +283,11 @@ impl Vit {
         let fc1 = format!("{name}.mlp.fc1");
         match &self.config.stochastic {
             Some(stochastic) if run.stochastic => {
-                let y = self.dense(tape, store, x, &fc1, true, None)?;
+                let y = self.dense(tape, params, x, &fc1, true, None)?;
                 let y = self.stochastic(tape, y, stochastic, name, run)?;
                 kernels::activation::activation(tape, y, activation)
             }
-            _ => self.dense(tape, store, x, &fc1, true, Some(activation)),
+            _ => self.dense(tape, params, x, &fc1, true, Some(activation)),
         }
     }
 
@@ -279,7 +300,7 @@ impl Vit {
     fn join(
         &self,
         tape: &mut Tape,
-        store: &Store,
+        params: &Params,
         x: Value,
         branch: Value,
         block: usize,
@@ -287,7 +308,7 @@ impl Vit {
         run: &Run,
     ) -> Result<Value> {
         let name = format!("blocks.{block}");
-        let gamma = self.config.layer_scale.then(|| self.param(tape, store, &format!("{name}.ls{which}.gamma")));
+        let gamma = self.config.layer_scale.then(|| params.get(&format!("{name}.ls{which}.gamma")));
         let gamma = gamma.transpose()?;
         let rate = self.config.drop_path_at(block);
         if !run.drop_path || rate == 0.0 {
@@ -300,22 +321,22 @@ impl Vit {
         residual(tape, x, branch, gamma)
     }
 
-    fn head(&self, tape: &mut Tape, store: &Store, x: Value) -> Result<Output> {
+    fn head(&self, tape: &mut Tape, params: &Params, x: Value) -> Result<Output> {
         let config = &self.config;
         tape.scope("head", |tape| {
             let (features, distilled) = match config.pool {
                 Pool::Mean => {
                     let pooled = pool(tape, x, kernels::pool::Pool::Mean { skip: config.prefix_tokens() })?;
-                    (self.norm(tape, store, pooled, config.final_norm())?, None)
+                    (self.norm(tape, params, pooled, config.final_norm())?, None)
                 }
                 Pool::Token => {
                     // LayerNorm works row by row: norming the tokens that are read gives the same values as norming all.
                     let class = pool(tape, x, kernels::pool::Pool::Token(0))?;
-                    let class = self.norm(tape, store, class, config.final_norm())?;
+                    let class = self.norm(tape, params, class, config.final_norm())?;
                     let distilled = match config.distilled {
                         true => {
                             let token = pool(tape, x, kernels::pool::Pool::Token(1))?;
-                            Some(self.norm(tape, store, token, config.final_norm())?)
+                            Some(self.norm(tape, params, token, config.final_norm())?)
                         }
                         false => None,
                     };
@@ -331,9 +352,9 @@ impl Vit {
             if config.classes == 0 {
                 return Ok(Output { logits: full, features: full });
             }
-            let mut logits = self.dense(tape, store, features, "head", true, None)?;
+            let mut logits = self.dense(tape, params, features, "head", true, None)?;
             if let Some(distilled) = distilled {
-                let other = self.dense(tape, store, distilled, "head_dist", true, None)?;
+                let other = self.dense(tape, params, distilled, "head_dist", true, None)?;
                 logits = combine(tape, &[(0.5, logits), (0.5, other)])?;
             }
             Ok(Output { logits: wide(tape, logits)?, features: full })

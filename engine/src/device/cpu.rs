@@ -232,7 +232,7 @@ fn builtin_in<T: Real>(what: Builtin, mut target: BufMut, source: Option<Buf>) -
         Builtin::Zeros => target.fill(T::ZERO),
         Builtin::Copy => each_block(target, source, |target, source| target.copy_from_slice(source)),
         Builtin::Add => each_pair(target, source, |target, source| *target += source),
-        Builtin::Multiply => each_pair(target, source, |target, source| *target = *target * source),
+        Builtin::Multiply => each_pair(target, source, |target, source| *target *= source),
     }
     Ok(())
 }

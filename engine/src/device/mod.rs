@@ -434,6 +434,14 @@ impl Exec {
         }
     }
 
+    /// Every launch of the plan stays as it is: somebody looks at memory between them.
+    pub(crate) fn keep_apart(&mut self) {
+        match self {
+            Self::Cuda(exec) => exec.keep_apart(),
+            Self::Cpu(_) | Self::Wgpu(_) => {}
+        }
+    }
+
     /// What was recorded; `None` where kernels have run already.
     pub(crate) fn finish(self) -> Result<Option<Recording>> {
         match self {

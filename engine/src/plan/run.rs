@@ -96,6 +96,9 @@ impl Plan {
         let arena = store.arena().id();
         if slot.as_ref().is_none_or(|recorded| recorded.arena != arena) {
             let mut exec = store.device().exec();
+            if self.checks || store.device().blocking() {
+                exec.keep_apart();
+            }
             for launch in &self.launches {
                 self.run(launch, store, &mut exec).map_err(|error| error.within(&launch.path))?;
                 exec.end_launch();

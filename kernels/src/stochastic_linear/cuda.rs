@@ -11,7 +11,7 @@ use crate::common::gemm_cuda::{Layout, Params, Product};
 use crate::common::gpu::law_words;
 
 static DRAW: Source = source("kernels/src/stochastic_linear/draw.cu", include_str!("draw.cu"));
-static PRODUCT: Source = source("kernels/src/stochastic_linear/product.cu", include_str!("product.cu"));
+static PRODUCT: Source = source("kernels/src/stochastic_linear/product.bf16.cu", include_str!("product.bf16.cu"));
 
 /// Bytes of the matrices that are drawn at a time, where more than one are: enough products to keep a card busy.
 const AT_ONCE: usize = 64 << 20;
@@ -45,7 +45,7 @@ struct Draw {
     extents: [Param; 3],
 }
 
-/// As in product.cu.
+/// As in product.bf16.cu.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct DrawnProduct {

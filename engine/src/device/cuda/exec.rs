@@ -8,6 +8,7 @@ use cudarc::driver::CudaFunction;
 use cudarc::driver::sys::CUfunction_attribute_enum as FunctionAttribute;
 use cudarc::nvrtc::Ptx;
 
+use super::pieces::Pieces;
 use super::{Caps, Cuda, failed, nvrtc};
 use crate::device::source::Source;
 use crate::device::{Buf, BufMut, Place};
@@ -45,7 +46,7 @@ impl Kernel {
         format!("{} {}", self.source.file, self.entry)
     }
 
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         (self.source.file, self.entry, self.storage)
     }
 }
@@ -88,7 +89,7 @@ impl Grid {
 /// A parameter of a kernel: an address or a number of at most 8 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 #[repr(transparent)]
-pub struct Param(u64);
+pub struct Param(pub(super) u64);
 
 impl Param {
     /// No buffer: an optional one that is absent.
@@ -160,6 +161,10 @@ impl Whole {
     pub fn of<P: Pod>(value: &P) -> Self {
         Self(bytemuck::pod_collect_to_vec(bytemuck::bytes_of(value)))
     }
+
+    pub(super) fn from_words(words: Vec<u64>) -> Self {
+        Self(words)
+    }
 }
 
 fn address(place: Option<Place>, spec: Spec) -> Result<Param> {
@@ -201,6 +206,8 @@ pub(super) struct Pending {
     pub threads: u32,
     pub shared: u32,
     pub params: Params,
+    /// Of a launch that others may still join.
+    pub pieces: Option<Pieces>,
 }
 
 pub(super) enum Params {
@@ -229,11 +236,13 @@ pub struct CudaExec {
     pub(super) ends: Vec<usize>,
     /// The plan's launches that ops had something to say about.
     pub(super) notes: Vec<(usize, String)>,
+    /// Launches don't join.
+    pub(super) apart: bool,
 }
 
 impl CudaExec {
     pub(in crate::device) fn new(cuda: Cuda) -> Self {
-        Self { cuda, pending: Vec::new(), ends: Vec::new(), notes: Vec::new() }
+        Self { cuda, pending: Vec::new(), ends: Vec::new(), notes: Vec::new(), apart: false }
     }
 
     /// What kernels may rely on.
@@ -287,7 +296,7 @@ impl CudaExec {
         self.push(kernel, grid, Params::Wholes(params))
     }
 
-    fn push(&mut self, kernel: Kernel, grid: Grid, params: Params) -> Result<()> {
+    pub(super) fn push(&mut self, kernel: Kernel, grid: Grid, params: Params) -> Result<()> {
         if grid.x == 0 || grid.y == 0 {
             return Ok(());
         }
@@ -316,7 +325,7 @@ impl CudaExec {
         }
         let grid_dim = (x.unsigned_abs(), y, 1);
         let (name, threads) = (kernel.name(), grid.threads);
-        self.pending.push(Pending { function, name, grid: grid_dim, threads, shared, params });
+        self.pending.push(Pending { function, name, grid: grid_dim, threads, shared, params, pieces: None });
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! | `nvrtc.rs` | CUDA C++ to machine code, kept on disk |
 //! | `memory.rs` | slabs: plain allocations |
 //! | `exec.rs` | what an op calls to launch a kernel |
+//! | `pieces.rs` | launches that become one |
 //! | `recording.rs` | a plan's launches, captured as a graph; times per launch |
 //! | `tensor_map.rs` | what bulk copies (TMA) must know of a tensor |
 //! | `builtin.rs` | the launches that the engine itself needs |
@@ -18,6 +19,7 @@ mod exec;
 mod library;
 mod memory;
 mod nvrtc;
+mod pieces;
 mod recording;
 mod tensor_map;
 
@@ -34,6 +36,7 @@ pub use exec::{CudaExec, Grid, Kernel, Param, Whole};
 pub use library::searched;
 pub(super) use memory::{CudaPlace, CudaSlab};
 pub use nvrtc::{Compiled, compile, version as compiler};
+pub use pieces::Piece;
 pub(crate) use recording::Recording;
 pub use tensor_map::{Boxes, Swizzle, TensorMap};
 

@@ -28,7 +28,7 @@ unsafe impl Send for Graph {}
 impl CudaExec {
     /// Captures all that was launched.
     pub(crate) fn finish(self) -> Result<Recording> {
-        let Self { cuda, pending, ends, notes } = self;
+        let Self { cuda, pending, ends, notes, .. } = self;
         let mut recording = Recording { cuda, launches: pending, ends, notes, graphs: Vec::new() };
         recording.capture(0..recording.ends.len())?;
         Ok(recording)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | a product and its launches |
 //! | `hopper.rs`, `hopper.cu` | the same on sm_90: products of warpgroups (`wgmma`) |
-//! | `tensor.rs`, `tensor.cu` | tensors in bf16: tensor cores (`mma.sync`) |
+//! | `tensor.rs`, `tensor.cuh`, `tensor.bf16.cu`, `images.bf16.cu` | tensors in bf16: tensor cores (`mma.sync`) |
 //! | `gemm.cu` | tensors in f32, and what tensor cores refuse |
 //! | `sums.rs`, `sums.cu` | sums over rows, and of parts |
 //! | `product.cuh`, `epilogue.cuh`, `tiles.cuh` | what kernels share |
@@ -25,7 +25,8 @@ use crate::common::product::{activation_number, image_number};
 pub(crate) use sums::ColumnSums;
 use sums::add_up;
 
-static TENSOR: Source = source("kernels/src/common/gemm_cuda/tensor.cu", include_str!("tensor.cu"));
+static TENSOR: Source = source("kernels/src/common/gemm_cuda/tensor.bf16.cu", include_str!("tensor.bf16.cu"));
+static IMAGES: Source = source("kernels/src/common/gemm_cuda/images.bf16.cu", include_str!("images.bf16.cu"));
 static GEMM: Source = source("kernels/src/common/gemm_cuda/gemm.cu", include_str!("gemm.cu"));
 
 /// The compute capability whose tensor cores take operands of four warps from shared memory.
@@ -207,7 +208,9 @@ impl Product {
         match way {
             Way::Hopper(_) => hopper::launch(exec, self, &params, times)?,
             Way::Tensor(tensor::Way { tile, .. }) => {
-                let kernel = Kernel::new(&TENSOR, tile.entry(self.layout), self.storage);
+                let from_image = self.image.is_some_and(|image| image.operand != Operand::C);
+                let source = if from_image { &IMAGES } else { &TENSOR };
+                let kernel = Kernel::new(source, tile.entry(self.layout), self.storage);
                 exec.launch_with(kernel, self.tensor_grid(tile).times(times), &params)?;
             }
             Way::General { side, .. } => {

@@ -1,4 +1,4 @@
-// The product of tensor.cu as a template: B's tiles come from memory, or from where a kernel makes them.
+// The product of tensor.bf16.cu as a template: B's tiles come from memory, or from where a kernel makes them.
 #pragma once
 #include "epilogue.cuh"
 #include "tiles.cuh"
@@ -34,8 +34,9 @@ __device__ __forceinline__ void multiply_step(Sums<rows, columns>& sums, const r
   }
 }
 
-// across: A is [k, m] in memory, else [m, k]. along: B is [n, k], else [k, n]. `b_tiles.fill` gives B's tiles.
-template <bool across, bool along, int tile_m, int tile_n, int warps_m, int warps_n, typename B>
+// across: A is [k, m] in memory, else [m, k]. along: B is [n, k], else [k, n]. `b_tiles.fill` gives B's tiles. `images`: A may lie in an image;
+// elsewhere the arithmetic for that would only be in the way.
+template <bool images, bool across, bool along, int tile_m, int tile_n, int warps_m, int warps_n, typename B>
 __device__ __forceinline__ void product(const Product& p, const B& b_tiles) {
   constexpr int threads = 32 * warps_m * warps_n, rows = tile_m / warps_m, columns = tile_n / warps_n;
   constexpr int a_size = tile_m * depth, b_size = tile_n * depth;
@@ -55,9 +56,9 @@ __device__ __forceinline__ void product(const Product& p, const B& b_tiles) {
     if (k < end) {
       real *to_a = as + stage % stages * a_size, *to_b = bs + stage % stages * b_size;
       if (across)
-        load_tile<1, depth, tile_m, threads>(p, to_a, a, {k, row0, end, p.m}, p.m);
+        load_tile<images, 1, depth, tile_m, threads>(p, to_a, a, {k, row0, end, p.m}, p.m);
       else
-        load_tile<1, tile_m, depth, threads>(p, to_a, a, {row0, k, p.m, end}, p.k);
+        load_tile<images, 1, tile_m, depth, threads>(p, to_a, a, {row0, k, p.m, end}, p.k);
       if (along)
         b_tiles.template fill<tile_n, depth, threads>(p, to_b, b_batch, {column0, k, p.n, end}, p.k);
       else
@@ -115,9 +116,10 @@ __device__ __forceinline__ void product(const Product& p, const B& b_tiles) {
 }
 
 // B in memory.
+template <bool images>
 struct InMemory {
   template <int height, int width, int threads>
   __device__ __forceinline__ void fill(const Product& p, real* tile, unsigned batch, Part part, size_t pitch) const {
-    load_tile<2, height, width, threads>(p, tile, p.b + batch * p.b_batch, part, pitch);
+    load_tile<images, 2, height, width, threads>(p, tile, p.b + batch * p.b_batch, part, pitch);
   }
 };

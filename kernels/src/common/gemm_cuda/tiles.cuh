@@ -22,8 +22,9 @@ __device__ __forceinline__ void copy_from_image(const Product& p, real* to, cons
   }
 }
 
-// A tile [height, width] of operand 1 (A) or 2 (B), whose rows in memory have `pitch` elements; zero outside.
-template <int operand, int height, int width, int threads>
+// A tile [height, width] of operand 1 (A) or 2 (B), whose rows in memory have `pitch` elements; zero outside. `images`: one of
+// them may lie in an image.
+template <bool images, int operand, int height, int width, int threads>
 __device__ __forceinline__ void load_tile(const Product& p, real* tile, const real* from, Part part, size_t pitch) {
   constexpr int eighths = width / 8;
   static_assert(height * eighths % threads == 0, "every thread copies as much");
@@ -33,7 +34,7 @@ __device__ __forceinline__ void load_tile(const Product& p, real* tile, const re
     unsigned row = part.row + r, column = part.column + 8 * c;
     bool inside = row < part.rows && column < part.columns;
     real* to = tile + swizzled<width>(r, c);
-    if (p.image == operand)
+    if (images && p.image == operand)
       copy_from_image(p, to, from, row, column, inside);
     else
       copy_async_16_or_zero(to, inside ? from + row * pitch + column : from, inside);

@@ -38,7 +38,7 @@ pub struct Args {
     /// Seconds to spend on each measurement; at least five repetitions are made [default: 0.3, of the suite 0.1]
     #[arg(long, value_name = "SECONDS")]
     time: Option<f64>,
-    /// Print where the time of each training step goes, op by op
+    /// Print where the time of each training step, or each row of the suite, goes, op by op
     #[arg(long)]
     profile: bool,
     /// Answer names from standard input, one a line, each with one JSON line: of one repetition of a step, or of a measurement of
@@ -68,7 +68,7 @@ impl Args {
         }
         match (self.suite.suite, self.once) {
             (true, true) => return self.suite.serve(&device, time),
-            (true, false) => return self.suite.run(&device, &screen, filter, time),
+            (true, false) => return self.suite.run(&device, &screen, filter, time, self.profile),
             (false, _) => {}
         }
         let mut runner = steps::Runner::new(device.clone());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::device::timing::Flush;
 use engine::rng::{Philox, STATE_WORDS};
-use engine::{DType, Device, Phase, Plan, Result, Role, Spec, Store, Tape, Tensor, Value, Var, Work};
+use engine::{DType, Device, Phase, Plan, Profile, Result, Role, Spec, Store, Tape, Tensor, Value, Var, Work};
 use kernels::adamw::{AdamW, AdamWStep, adamw};
 use kernels::attention::attention;
 use kernels::common::attack;
@@ -63,6 +63,14 @@ impl Ready {
         match self {
             Self::Plan { plan, phase, .. } => plan.works(*phase).collect(),
             Self::Train(trainer) => trainer.plan().works(None).collect(),
+        }
+    }
+
+    /// Time of each launch of a replay, its forward pass included; of a training step without its attack.
+    pub fn profile(&mut self) -> Result<Profile> {
+        match self {
+            Self::Plan { store, plan, .. } => plan.profile(store),
+            Self::Train(trainer) => trainer.profile(),
         }
     }
 

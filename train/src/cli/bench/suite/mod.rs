@@ -41,7 +41,7 @@ const WARM_UP: Duration = Duration::from_millis(25);
 #[command(next_help_heading = "Suite")]
 pub struct SuiteArgs {
     /// The rows of the GPU table: products, attention, LayerNorm, updates, stochastic layers and steps of ViTs
-    #[arg(long, groups = ["of_suite", "served"], conflicts_with_all = ["ops", "steps", "profile"])]
+    #[arg(long, groups = ["of_suite", "served"], conflicts_with_all = ["ops", "steps"])]
     pub suite: bool,
     /// Print names and shapes of the suite, and measure nothing
     #[arg(long, group = "of_suite")]
@@ -91,7 +91,15 @@ impl SuiteArgs {
         screen.json(&serde_json::json!({ "dtype": dtype, "tiny": self.tiny, "benches": benches }))
     }
 
-    pub fn run(&self, device: &Device, screen: &Screen, filter: Option<&str>, time: Duration) -> Result<()> {
+    /// Measures the benches that `filter` names; with `profile`, tells where the time of each goes as well, launch by launch.
+    pub fn run(
+        &self,
+        device: &Device,
+        screen: &Screen,
+        filter: Option<&str>,
+        time: Duration,
+        profile: bool,
+    ) -> Result<()> {
         let benches = self.benches(filter)?;
         let before = self.baseline.as_deref().map(record::baseline).transpose()?.unwrap_or_default();
         let library_gflops = self.peers.as_deref().map(record::library_gflops).transpose()?;
@@ -122,6 +130,9 @@ impl SuiteArgs {
             }
             screen::note(format_args!("{:36} {:10.4} ms", record.bench, record.median_ms));
             records.push(record);
+            if profile && let Some((_, ready)) = &mut suite.current {
+                screen.line(format_args!("{}\n{}", bench.name, ready.profile()?))?;
+            }
         }
         let rows = records.iter().map(row);
         screen.table(&[HEADING.map(str::to_owned).to_vec()].into_iter().chain(rows).collect::<Vec<_>>())?;

@@ -1,4 +1,4 @@
-// C = act(A B + bias) times a factor, by tensor cores, with A, B or C in an image as its patches; and sums of A along k.
+// C = act(A B + bias) times a factor, by tensor cores, with C in an image as its patches where it is; and sums of A along k.
 //
 // Mapping: a block makes a tile of C; its warps share it in a grid and have 16 x 8 pieces of it in registers. 32 steps of k
 // at a time come into shared memory by asynchronous copies of 16 bytes, three such stages ahead of the one in use; matrices
@@ -13,13 +13,13 @@
 
 #define PRODUCTS(name, across, along) \
   extern "C" __global__ void __launch_bounds__(128) name##64(const Product p) { \
-    product<across, along, 64, 64, 2, 2>(p, InMemory()); \
+    product<false, across, along, 64, 64, 2, 2>(p, InMemory<false>()); \
   } \
   extern "C" __global__ void __launch_bounds__(256, across ? 1 : 2) name##128(const Product p) { \
-    product<across, along, 128, 128, 2, 4>(p, InMemory()); \
+    product<false, across, along, 128, 128, 2, 4>(p, InMemory<false>()); \
   } \
   extern "C" __global__ void __launch_bounds__(256, 1) name##192(const Product p) { \
-    product<across, along, 128, 192, 2, 4>(p, InMemory()); \
+    product<false, across, along, 128, 192, 2, 4>(p, InMemory<false>()); \
   }
 PRODUCTS(nt, false, true)
 PRODUCTS(nn, false, false)

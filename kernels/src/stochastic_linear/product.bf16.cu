@@ -39,13 +39,13 @@ struct Drawn {
 
 #define DRAWN(name, along) \
   extern "C" __global__ void __launch_bounds__(128) name##64(const DrawnProduct p) { \
-    product<false, along, 64, 64, 2, 2>(p.product, Drawn{p.drawing}); \
+    product<false, false, along, 64, 64, 2, 2>(p.product, Drawn{p.drawing}); \
   } \
   extern "C" __global__ void __launch_bounds__(256, 1) name##128(const DrawnProduct p) { \
-    product<false, along, 128, 128, 2, 4>(p.product, Drawn{p.drawing}); \
+    product<false, false, along, 128, 128, 2, 4>(p.product, Drawn{p.drawing}); \
   } \
   extern "C" __global__ void __launch_bounds__(256, 1) name##192(const DrawnProduct p) { \
-    product<false, along, 128, 192, 2, 4>(p.product, Drawn{p.drawing}); \
+    product<false, false, along, 128, 192, 2, 4>(p.product, Drawn{p.drawing}); \
   }
 DRAWN(nt, true)
 DRAWN(nn, false)
