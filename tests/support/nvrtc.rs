@@ -25,11 +25,13 @@ fn capabilities(text: &str) -> &'static [u32] {
 
 /// How the tensors of a source's kernels may be stored.
 fn storages(path: &str, text: &str) -> &'static [DType] {
-    if is_for_hopper(text) || path.ends_with(".bf16.cu") {
+    let lab = path.starts_with("bench/lab/");
+    let bf16_alone = lab && text.lines().any(|line| line.starts_with("// lab:") && line.ends_with(", bf16"));
+    if is_for_hopper(text) || path.ends_with(".bf16.cu") || bf16_alone {
         return &[DType::Bf16];
     }
     let op = path.strip_prefix("kernels/src/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let both = IN_BF16.contains(&op) || path.contains("/gemm_cuda/");
+    let both = IN_BF16.contains(&op) || path.contains("/gemm_cuda/") || lab;
     if both { &[DType::F32, DType::Bf16] } else { &[DType::F32] }
 }
 
@@ -189,6 +191,9 @@ fn sources_for_hopper_are_known() {
     );
     let other = "// Unlike one with ptx90.cuh.\n#include \"ptx.cuh\"\n";
     assert_eq!((capabilities(other), storages("kernels/src/linear/x.cu", other).len()), (&CAPABILITIES[..], 2));
+    let lab = "// Tiles.\n// lab: tile 64 64, threads 256, bf16\n";
+    assert_eq!(storages("bench/lab/gemm/x.cu", lab), [DType::Bf16]);
+    assert_eq!(storages("bench/lab/gemm/x.cu", &lab.replace(", bf16", "")).len(), 2);
 }
 
 #[test]

@@ -196,6 +196,18 @@ __device__ __forceinline__ void tensor_load(void* tile, const TensorMap& map, Mb
 // To the same place in each block of the cluster whose bit is set in `blocks`; the bytes count at the barrier of each,
 // where they may come before they are announced.
 __device__ __forceinline__ void tensor_load_multicast(void* tile, const TensorMap& map, Mbarrier* barrier,
+                                                      unsigned short blocks, int x, int y) {
+#ifdef VITRUM_EMULATOR
+  emulator::tensor_load_multicast(tile, &map, barrier, blocks, {2, {x, y}});
+#else
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%4, %5}], [%2], %3;" ::"r"(shared_address(tile)),
+      "l"(&map), "r"(shared_address(barrier)), "h"(blocks), "r"(x), "r"(y)
+      : "memory");
+#endif
+}
+__device__ __forceinline__ void tensor_load_multicast(void* tile, const TensorMap& map, Mbarrier* barrier,
                                                       unsigned short blocks, int x, int y, int z) {
 #ifdef VITRUM_EMULATOR
   emulator::tensor_load_multicast(tile, &map, barrier, blocks, {3, {x, y, z}});

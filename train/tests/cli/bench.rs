@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::common::{json, run, run_ok, run_with_input, text};
-use crate::cuda::{on_emulator, run_on_emulator};
+use crate::cuda::{on_emulator, on_emulator_of, run_on_emulator};
 
 fn lines(path: &Path) -> Vec<Value> {
     std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -132,16 +132,23 @@ fn lab(op: &str) -> PathBuf {
 #[test]
 fn every_version_of_the_laboratory_is_right() {
     for folder in ["gemm", "attention"].map(lab) {
-        for bf16 in [&[][..], &["--bf16"]] {
-            let flags = ["bench", "--lab", text(&folder), "--tiny", "--device", "cuda", "--time", "0", "--json"];
-            let Some(found) = on_emulator(&[&flags[..], bf16].concat()) else { return };
+        let flags = ["bench", "--lab", text(&folder), "--tiny", "--device", "cuda", "--time", "0", "--json"];
+        for (capability, more) in [(80, &[][..]), (80, &["--bf16"]), (90, &["--bf16"])] {
+            let Some(found) = on_emulator_of(capability, &[&flags[..], more].concat()) else { return };
             let versions = found["versions"].as_array().unwrap();
             assert_eq!(versions.last().unwrap()["version"], "shipped");
+            let later = |check: &str| check.starts_with("not run") && capability == 80;
             assert!(
-                versions.iter().all(|version| version["check"] == "right" || version["error"].is_null()),
+                versions
+                    .iter()
+                    .all(|version| version["check"] == "right" || version["check"].as_str().is_some_and(later)),
                 "{found}"
             );
-            assert!(versions.iter().any(|version| version["times"][0]["ms"].as_f64().is_some_and(|ms| ms > 0.0)));
+            let timed = versions.iter().filter(|version| version["check"] == "right");
+            assert!(timed.clone().count() >= 3, "{found}");
+            for version in timed {
+                assert!(version["times"][0]["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{version}");
+            }
         }
     }
 }
@@ -159,6 +166,7 @@ fn a_wrong_version_is_told_from_a_right_one() {
         ("3_tail.cu", right.replace("i < k;", "i < k / 8 * 8 - 8;")),
         ("4_broken.cu", right.replace("float sum", "float no sum")),
         ("5_later.cu", right.replace("threads 256", "threads 256, capability 120")),
+        ("6_narrow.cu", right.replace("threads 256", "threads 256, bf16")),
     ];
     for (name, text) in versions {
         std::fs::write(folder.join(name), text).unwrap();
@@ -167,9 +175,9 @@ fn a_wrong_version_is_told_from_a_right_one() {
     if on_emulator(&["devices", "--json"]).is_none() {
         return;
     }
-    let (status, found, errors) = run_on_emulator(&flags);
+    let (status, found, errors) = run_on_emulator(80, &flags);
     assert_eq!(status, Some(2), "{errors}");
-    let checks = ["right", "WRONG", "WRONG", "FAILED", "not run: it needs sm_120", "right"];
+    let checks = ["right", "WRONG", "WRONG", "FAILED", "not run: it needs sm_120", "not run: it needs --bf16", "right"];
     for (at, check) in checks.into_iter().enumerate() {
         assert!(found["versions"][at]["check"].as_str().unwrap().starts_with(check), "{at}: {found}");
     }

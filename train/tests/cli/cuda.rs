@@ -7,22 +7,28 @@ use crate::common::json;
 
 /// The JSON that `vitrum ARGS` prints on the emulator, or `None`, loudly, where that can't be built.
 pub fn on_emulator(args: &[&str]) -> Option<serde_json::Value> {
+    on_emulator_of(80, args)
+}
+
+/// The same for a device of this compute capability.
+pub fn on_emulator_of(capability: u32, args: &[&str]) -> Option<serde_json::Value> {
     if Command::new("g++").arg("--version").output().is_err() {
         vitrum_tests::skipped("vitrum on the CUDA emulator: there is no g++; tests/run installs it");
         return None;
     }
-    let (status, json, errors) = run_on_emulator(args);
+    let (status, json, errors) = run_on_emulator(capability, args);
     assert_eq!(status, Some(0), "vitrum {}: {errors}", args.join(" "));
     Some(json)
 }
 
 /// Exit status, the JSON on the last line of standard output, and standard error of `vitrum ARGS` on the emulator.
-pub fn run_on_emulator(args: &[&str]) -> (Option<i32>, serde_json::Value, String) {
+pub fn run_on_emulator(capability: u32, args: &[&str]) -> (Option<i32>, serde_json::Value, String) {
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cuda_emulator/run");
     let folder = std::env::temp_dir().join("vitrum-cuda-emulator");
     let mut command = Command::new(run);
     command.arg(env!("CARGO_BIN_EXE_vitrum")).args(args);
     command.env("VITRUM_CACHE", folder.join("cubins")).env("VITRUM_EMULATOR_DIR", folder);
+    command.env("VITRUM_EMULATOR_ARCH", capability.to_string());
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let json = serde_json::from_str(text.trim_end().lines().last().unwrap_or_default()).unwrap_or_default();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use engine::device::cuda::{Boxes, Caps, CudaExec, Grid, Kernel, Param, Swizzle, Whole};
 use engine::device::timing::Flush;
 use engine::{
-    DType, Device, Error, Exec, Result, Role, Spec, Store, Tape, Target, Tensor, Update, UpdateIo, Var, Work,
+    DType, Device, Error, Exec, Plan, Result, Role, Spec, Store, Tape, Target, Tensor, Update, UpdateIo, Var, Work,
 };
 use kernels::attention::attention;
 use kernels::linear::linear;
@@ -74,8 +74,10 @@ impl Op {
     /// A shape with tails, but for what a version can't take.
     fn ragged(self, multiples: Sizes) -> Sizes {
         let sizes: Sizes = match self {
-            Self::Gemm => [133, 75, 104, 1],
-            Self::Attention => [2, 37, 3, 64],
+            // More tiles, of the largest too, than an emulated device has blocks; more steps of k than a ring has stages.
+            Self::Gemm => [389, 291, 328, 1],
+            // Four tiles of queries, the last with a tail, and so many heads that an emulated device's blocks use a stage again.
+            Self::Attention => [3, 197, 3, 64],
         };
         std::array::from_fn(|at| sizes[at].next_multiple_of(multiples[at].max(1)))
     }
@@ -140,11 +142,15 @@ impl Update for Launch {
         let blocks = if persistent > 0 { persistent * processors } else { tiles };
         let dtype = io.state[0].spec().dtype;
         let inputs = io.inputs.iter().map(|input| input.address()).collect::<Result<Vec<Param>>>()?;
+        let output = io.state[0].address()?;
         let mut params: Vec<Whole> = match boxes {
-            Some(rows) => self.maps(exec, dtype, &inputs, rows)?,
+            Some([first, second, _]) => self.maps(exec, dtype, &inputs, [first, second])?,
             None => inputs.iter().map(Whole::of).collect(),
         };
-        params.push(Whole::of(&io.state[0].address()?));
+        params.push(match boxes {
+            Some([_, _, rows]) if rows > 0 => self.output_map(exec, dtype, output, rows)?,
+            _ => Whole::of(&output),
+        });
         let sizes = if self.op == Op::Gemm { &self.sizes[..3] } else { &self.sizes[..] };
         params.extend(sizes.iter().map(|&size| Whole::of(&Param::from(size))));
         let kernel = Kernel::new(self.version.source, self.op.entry(), dtype);
@@ -191,6 +197,27 @@ impl Launch {
     }
 }
 
+impl Launch {
+    /// A map of the output, as those of the operands.
+    fn output_map(&self, exec: &CudaExec, dtype: DType, start: Param, rows: usize) -> Result<Whole> {
+        let [a, b, c, d] = self.sizes;
+        let (element, columns) = (dtype.size(), 128 / dtype.size());
+        let shared = Boxes { name: "output", start, dtype, dims: &[], strides: &[], tile: &[], swizzle: Swizzle::B128 };
+        let map = match self.op {
+            Op::Gemm => {
+                exec.tensor_map(&Boxes { dims: &[b, a], strides: &[b * element], tile: &[columns, rows], ..shared })
+            }
+            Op::Attention => exec.tensor_map(&Boxes {
+                dims: &[d, b, c, a],
+                strides: &[c * d * element, d * element, b * c * d * element],
+                tile: &[columns.min(d), rows, 1, 1],
+                ..shared
+            }),
+        };
+        map.map(|map| Whole::of(&map))
+    }
+}
+
 fn needs_cuda() -> Error {
     Error::new("--lab", "the laboratory's kernels are CUDA's").help("add --device cuda")
 }
@@ -210,13 +237,13 @@ struct Problem<'a> {
 struct Lab<'a> {
     device: &'a Device,
     op: Op,
-    time: Duration,
     noise: Noise,
     least_flush: usize,
 }
 
 impl<'a> Lab<'a> {
-    fn problem(&'a self, sizes: Sizes) -> Result<Problem<'a>> {
+    /// Without `time` nothing is timed.
+    fn problem(&'a self, sizes: Sizes, time: Option<Duration>) -> Result<Problem<'a>> {
         let mut store = Store::new(self.device.clone())?;
         let dtype = self.device.storage();
         let mut inputs = Vec::new();
@@ -232,17 +259,26 @@ impl<'a> Lab<'a> {
             Op::Attention => attention(&mut tape, values[0], sizes[2])?,
         };
         let plan = tape.plan_with(&mut store, &[shipped], false)?;
-        let mut flush = Flush::new(self.device, self.least_flush)?;
-        let samples =
-            Samples::collect(self.time, || plan.time(&mut store, None, || flush.as_mut().map_or(Ok(()), Flush::run)))?;
+        plan.replay(&mut store)?;
         let expected = sampled(&plan.read(&store, shipped)?);
-        Ok(Problem { lab: self, sizes, store, inputs, output, expected, shipped: samples.quantile(0.5) })
+        let seconds = self.median(&plan, &mut store, time)?;
+        Ok(Problem { lab: self, sizes, store, inputs, output, expected, shipped: seconds })
+    }
+}
+
+impl Lab<'_> {
+    /// Median seconds of a plan's launches; 0 where no `time` is given for them.
+    fn median(&self, plan: &Plan, store: &mut Store, time: Option<Duration>) -> Result<f64> {
+        let Some(time) = time else { return Ok(0.0) };
+        let mut flush = Flush::new(self.device, self.least_flush)?;
+        let samples = Samples::collect(time, || plan.time(store, None, || flush.as_mut().map_or(Ok(()), Flush::run)))?;
+        Ok(samples.quantile(0.5))
     }
 }
 
 impl Problem<'_> {
-    /// Seconds of a version, the median, and its largest error relative to the largest value.
-    fn measure(&mut self, version: &Arc<Version>, time: Duration) -> Result<(f64, f64)> {
+    /// Seconds of a version, the median, and its largest error relative to the largest value. Without `time` it isn't timed.
+    fn measure(&mut self, version: &Arc<Version>, time: Option<Duration>) -> Result<(f64, f64)> {
         let launch = Launch { version: Arc::clone(version), op: self.lab.op, sizes: self.sizes };
         let mut tape = Tape::new();
         let values = self.inputs.iter().map(|&var| tape.var(&self.store, var)).collect::<Result<Vec<_>>>()?;
@@ -259,10 +295,7 @@ impl Problem<'_> {
             .zip(&self.expected)
             .map(|(a, b)| (a - b).abs() / largest)
             .fold(0.0, |most: f64, e| if e.is_nan() { f64::INFINITY } else { most.max(e) });
-        let mut flush = Flush::new(self.lab.device, self.lab.least_flush)?;
-        let store = &mut self.store;
-        let samples = Samples::collect(time, || plan.time(store, None, || flush.as_mut().map_or(Ok(()), Flush::run)))?;
-        Ok((samples.quantile(0.5), error))
+        Ok((self.lab.median(&plan, &mut self.store, time)?, error))
     }
 }
 
@@ -305,12 +338,12 @@ pub fn run(device: &Device, screen: &Screen, folder: &Path, tiny: bool, time: Du
     let Device::Cuda(gpu) = device else { return Err(needs_cuda()) };
     let op = Op::of(folder)?;
     let versions = Version::all(folder)?;
-    let lab = Lab { device, op, time, noise: Noise::new(), least_flush: if tiny { 0 } else { FLUSH } };
+    let lab = Lab { device, op, noise: Noise::new(), least_flush: if tiny { 0 } else { FLUSH } };
     let mut rows: Vec<Row> =
         versions.iter().map(|version| checked(&lab, version, gpu.caps())).collect::<Result<_>>()?;
     let mut shipped = Row { version: "shipped".to_owned(), ..empty("what `vitrum` runs") };
     for (shape, sizes) in op.shapes(tiny) {
-        let mut problem = lab.problem(sizes)?;
+        let mut problem = lab.problem(sizes, Some(time))?;
         let gflops = |seconds: f64| op.flops(sizes) / seconds / 1e9;
         let seconds = problem.shipped;
         shipped.times.push(Timed { shape, ms: 1e3 * seconds, gflops: gflops(seconds), over_shipped: 1.0 });
@@ -318,7 +351,7 @@ pub fn run(device: &Device, screen: &Screen, folder: &Path, tiny: bool, time: Du
             if !version.geometry.fits(sizes) {
                 continue;
             }
-            let Some(seconds) = attempt(&mut problem, version, row, shape, time) else { continue };
+            let Some(seconds) = attempt(&mut problem, version, row, shape, Some(time)) else { continue };
             let over_shipped = problem.shipped / seconds;
             row.times.push(Timed { shape, ms: 1e3 * seconds, gflops: gflops(seconds), over_shipped });
         }
@@ -345,13 +378,23 @@ fn checked(lab: &Lab, version: &Arc<Version>, caps: Caps) -> Result<Row> {
         row.check = format!("not run: it needs sm_{needed}");
         return Ok(row);
     }
-    let mut problem = lab.problem(lab.op.ragged(version.geometry.multiples))?;
-    attempt(&mut problem, version, &mut row, "a ragged shape", Duration::ZERO);
+    if version.geometry.bf16 && lab.device.storage() != DType::Bf16 {
+        row.check = "not run: it needs --bf16".to_owned();
+        return Ok(row);
+    }
+    let mut problem = lab.problem(lab.op.ragged(version.geometry.multiples), None)?;
+    attempt(&mut problem, version, &mut row, "a ragged shape", None);
     Ok(row)
 }
 
 /// Seconds of a version on a shape, and into `row` whether it was right there. One that fails leaves the others alone.
-fn attempt(problem: &mut Problem, version: &Arc<Version>, row: &mut Row, shape: &str, time: Duration) -> Option<f64> {
+fn attempt(
+    problem: &mut Problem,
+    version: &Arc<Version>,
+    row: &mut Row,
+    shape: &str,
+    time: Option<Duration>,
+) -> Option<f64> {
     match problem.measure(version, time) {
         Ok((seconds, error)) => {
             row.error = Some(row.error.unwrap_or(0.0).max(error));

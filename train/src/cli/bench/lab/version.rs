@@ -19,17 +19,27 @@ pub struct Geometry {
     pub multiples: Sizes,
     /// One block per multiprocessor, so many times; 0 where each tile has its block.
     pub persistent: usize,
-    /// Rows of the boxes of two tensor maps, which then take the operands' place.
-    pub boxes: Option<[usize; 2]>,
+    /// Rows of the boxes of two tensor maps, which then take the operands' place; and of one for the output, or 0.
+    pub boxes: Option<[usize; 3]>,
     /// The least compute capability.
     pub capability: u32,
+    /// Whether it takes tensors in bf16 only.
+    pub bf16: bool,
 }
 
 impl Geometry {
     /// Reads `tile 128 128, threads 256, shared 49152, ..`.
     fn parse(text: &str) -> std::result::Result<Self, String> {
-        let mut found =
-            Self { tile: [0, 1], threads: 0, shared: 0, multiples: [1; 4], persistent: 0, boxes: None, capability: 80 };
+        let mut found = Self {
+            tile: [0, 1],
+            threads: 0,
+            shared: 0,
+            multiples: [1; 4],
+            persistent: 0,
+            boxes: None,
+            capability: 80,
+            bf16: false,
+        };
         for part in text.split(',') {
             let mut words = part.split_whitespace();
             let key = words.next().ok_or("an empty part between two commas")?;
@@ -45,7 +55,9 @@ impl Geometry {
                     found.multiples[..sizes.len()].copy_from_slice(sizes);
                 }
                 ("persistent", &[times]) => found.persistent = times,
-                ("boxes", &[first, second]) => found.boxes = Some([first, second]),
+                ("boxes", &[first, second]) => found.boxes = Some([first, second, 0]),
+                ("boxes", &[first, second, output]) => found.boxes = Some([first, second, output]),
+                ("bf16", &[]) => found.bf16 = true,
                 ("capability", &[capability]) => found.capability = small(capability)?,
                 _ => return Err(format!("`{}` is not understood", part.trim())),
             }
@@ -110,7 +122,8 @@ mod tests {
     #[test]
     fn geometry_is_read_and_what_is_wrong_is_named() {
         let found = Geometry::parse(
-            "tile 128 192, threads 384, shared 65536, multiples 1 8 8, persistent 1, boxes 128 96, capability 90",
+            "tile 128 192, threads 384, shared 65536, multiples 1 8 8, persistent 1, boxes 128 96, \
+             capability 90, bf16",
         );
         let expected = Geometry {
             tile: [128, 192],
@@ -118,11 +131,13 @@ mod tests {
             shared: 65536,
             multiples: [1, 8, 8, 1],
             persistent: 1,
-            boxes: Some([128, 96]),
+            boxes: Some([128, 96, 0]),
             capability: 90,
+            bf16: true,
         };
         assert_eq!(found.unwrap(), expected);
         assert!(expected.fits([5, 16, 8, 3]) && !expected.fits([5, 12, 8, 3]));
+        assert_eq!(Geometry::parse("tile 1, threads 1, boxes 1 2 3").unwrap().boxes, Some([1, 2, 3]));
         for (text, problem) in [
             ("tile 16", "tile and threads are needed"),
             ("tile 16, threads x", "x is no number"),
