@@ -29,6 +29,7 @@ pub fn cases() -> OpCases {
             // Several large tiles, one block after another: what sm_90 divides among blocks that stay.
             case(300, 400, 136, true, gelu),
             case(1100, 200, 72, true, None),
+            case(380, 376, 256, true, None),
             // The slope of one layer in the product of the next one's gradient.
             layers(70, [24, 72, 40]),
             layers(9, [5, 11, 3]),
