@@ -107,10 +107,11 @@ __device__ __forceinline__ void make(const TensorMap& c, unsigned m, unsigned n,
 #pragma unroll
     for (unsigned half = 0; half < 2; half++) {
       stage(staged, sums[half], meets + group);
-      if (threadIdx.x % 128 > 0) continue;
-      for (unsigned box = 0; box < tile_n / 64; box++)
-        tensor_store(c, staged + box * box_bytes, place.y + 64 * box, place.x + 64 * half);
-      tensor_store_commit();
+      if (threadIdx.x % 128 == 0) {
+        for (unsigned box = 0; box < tile_n / 64; box++)
+          tensor_store(c, staged + box * box_bytes, place.y + 64 * box, place.x + 64 * half);
+        tensor_store_commit();
+      }
     }
   }
   tensor_store_wait<0>();
