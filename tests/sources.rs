@@ -286,7 +286,8 @@ fn every_cuda_kernel_compiles_without_spills_and_takes_what_it_took() {
 fn compare(file: &str, head: &str, found: &[String]) {
     let path = root().join(file);
     if std::env::var_os("VITRUM_UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(&path, format!("{head}{}\n", found.join("\n"))).unwrap();
+        let written = std::fs::write(&path, format!("{head}{}\n", found.join("\n")));
+        assert!(written.is_ok(), "{file}: {written:?}");
     }
     let difference = nvrtc::difference(&std::fs::read_to_string(&path).unwrap_or_default(), found);
     assert!(difference.is_empty(), "{file} says otherwise (- there, + here):\n{difference}");
