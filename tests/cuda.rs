@@ -186,6 +186,15 @@ fn launches_beyond_the_devices_limits_and_f64_are_refused() {
     });
 }
 
+#[test]
+fn a_shape_that_tensor_cores_refuse_is_named_with_the_reason() {
+    everywhere(
+        "a_shape_that_tensor_cores_refuse_is_named_with_the_reason",
+        &GPUS,
+        cuda_device::general_kernels_are_named,
+    );
+}
+
 /// Calls of the driver that a process's output tells of.
 fn calls(text: &str) -> BTreeMap<String, i64> {
     let counts = text.lines().filter_map(|line| line.strip_prefix("cuda emulator: ")?.strip_suffix(" calls"));

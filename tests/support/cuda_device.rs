@@ -8,6 +8,7 @@ use engine::device::cuda::{Grid, Kernel, Options};
 use engine::device::source::Source;
 use engine::{DType, Device, Error, Exec, Result, Role, Spec, Store, Tape, Target, Update, UpdateIo, Work};
 
+use kernels::linear::linear;
 use train::data::{Options as DataOptions, Split, open as open_data};
 use train::recipe::Recipe;
 use train::trainer::Trainer;
@@ -128,6 +129,28 @@ pub fn replays() {
         attack.replay(&mut net.store).unwrap();
     }
     assert!(net.store.read(delta).unwrap().to_f64().iter().any(|&x| x != 0.0));
+}
+
+/// The listing of `y = x W'` in bf16.
+fn listing(k: usize, n: usize) -> String {
+    let mut store = Store::new(crate::device()).unwrap();
+    let mut tape = Tape::new();
+    let mut value = |name: &str, dims: &[usize]| {
+        let var = store.single(name, Role::Data, Spec::new(DType::Bf16, dims).unwrap()).unwrap();
+        tape.var(&store, var).unwrap()
+    };
+    let (x, weight) = (value("x", &[70, k]), value("weight", &[n, k]));
+    let y = tape.scope("fc", |tape| linear(tape, x, weight, None, None)).unwrap();
+    tape.plan(&mut store, &[y]).unwrap().to_string()
+}
+
+pub fn general_kernels_are_named() {
+    let general = listing(12, 40);
+    for part in ["note: fc: linear", "without tensor cores", "k = 12", "multiple of 8"] {
+        assert!(general.contains(part), "{part}: {general}");
+    }
+    let fast = listing(16, 40);
+    assert!(!fast.contains("without tensor cores"), "{fast}");
 }
 
 /// With findings of the emulator reported only.

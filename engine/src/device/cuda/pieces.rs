@@ -49,7 +49,7 @@ impl Pieces {
         self.list.iter().map(|piece| piece.blocks).sum()
     }
 
-    fn params(&self) -> Params {
+    fn words(&self) -> Vec<u64> {
         let mut words = vec![0; 1 + MOST + WORDS * MOST];
         let (head, tail) = words.split_at_mut(1 + MOST);
         let (count, firsts) = head.split_at_mut(1);
@@ -62,7 +62,7 @@ impl Pieces {
                 *word = param.0;
             }
         }
-        Params::Wholes(vec![Whole::from_words(words)])
+        words
     }
 }
 
@@ -81,7 +81,8 @@ impl CudaExec {
             .and_then(|pending| pending.pieces)
             .unwrap_or_else(|| Pieces { kernel: kernel.key(), list: Vec::new() });
         pieces.list.push(piece);
-        self.push(kernel, Grid::new(pieces.blocks(), threads), pieces.params())?;
+        let params = Params::Wholes(vec![Whole::from_words(pieces.words())]);
+        self.push(kernel, Grid::new(pieces.blocks(), threads), params)?;
         if let Some(last) = self.pending.last_mut() {
             last.pieces = Some(pieces);
         }
@@ -97,5 +98,45 @@ impl CudaExec {
 impl super::exec::Pending {
     fn takes(&self, kernel: &Kernel, piece: &Piece) -> bool {
         self.pieces.as_ref().is_some_and(|pieces| pieces.takes(kernel, piece))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::source::Source;
+    use crate::dtype::DType;
+
+    static SOURCE: Source = Source { file: "a.cu", text: "", library: &[] };
+
+    fn piece(reads: usize, writes: usize) -> Piece {
+        Piece { reads: (reads.into(), 100), writes: (writes.into(), 100), blocks: 1, words: [Param::NULL; WORDS] }
+    }
+
+    #[test]
+    fn pieces_join_where_their_memory_is_apart() {
+        let kernel = Kernel::new(&SOURCE, "narrow", DType::F32);
+        let pieces = Pieces { kernel: kernel.key(), list: vec![piece(1000, 2000)] };
+        assert!(pieces.takes(&kernel, &piece(1000, 2100)), "both may read the same");
+        assert!(pieces.takes(&kernel, &piece(1100, 1900)));
+        for (reads, writes, what) in
+            [(3000, 2099, "writes twice"), (2099, 3000, "reads what is written"), (3000, 901, "writes what is read")]
+        {
+            assert!(!pieces.takes(&kernel, &piece(reads, writes)), "{what}");
+        }
+        assert!(!pieces.takes(&Kernel::new(&SOURCE, "widen", DType::F32), &piece(3000, 4000)), "another kernel");
+        let full = Pieces { kernel: kernel.key(), list: vec![piece(1000, 2000); MOST] };
+        assert!(!full.takes(&kernel, &piece(3000, 4000)), "one more than the kernel takes");
+    }
+
+    #[test]
+    fn a_kernel_finds_its_pieces_first_blocks_and_words() {
+        let kernel = Kernel::new(&SOURCE, "narrow", DType::F32);
+        let first =
+            Piece { blocks: 3, words: [7_u32.into(), 8_u32.into(), 9_u32.into(), 10_u32.into()], ..piece(0, 200) };
+        let pieces = Pieces { kernel: kernel.key(), list: vec![first, piece(1000, 2000)] };
+        let words = pieces.words();
+        assert_eq!((words[0], &words[1..3], &words[1 + MOST..1 + MOST + WORDS]), (2, &[0, 3][..], &[7, 8, 9, 10][..]));
+        assert_eq!((pieces.blocks(), words.len()), (4, 1 + MOST + WORDS * MOST));
     }
 }
