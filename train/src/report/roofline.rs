@@ -15,22 +15,25 @@ const HEIGHT: i32 = 600;
 const LINE: i32 = 10;
 const LONG: i32 = 190;
 
+/// Lines that a label may stand below or above its point; farther away nobody knows whose it is.
+const FAR: i32 = 3;
+
 /// Where labels lie, so that none hides another.
 #[derive(Default)]
 struct Labels(Vec<(i32, i32, bool)>);
 
 impl Labels {
-    /// How far below its point a label finds room: beside it, else ever further below or above.
-    fn place(&mut self, x: i32, y: i32, left: bool) -> i32 {
+    /// How far below its point a label finds room: beside it, else a little below or above; `None` where there is none.
+    fn place(&mut self, x: i32, y: i32, left: bool) -> Option<i32> {
         let is_free = |y: i32| {
             let near = |&&(other_x, other_y, side): &&(i32, i32, bool)| {
                 side == left && (other_y - y).abs() < LINE && (other_x - x).abs() < LONG
             };
             !self.0.iter().any(|other| near(&other))
         };
-        let down = (0..40).flat_map(|k| [k * LINE, -k * LINE]).find(|&down| is_free(y + down)).unwrap_or(0);
+        let down = (0..=FAR).flat_map(|k| [k * LINE, -k * LINE]).find(|&down| is_free(y + down))?;
         self.0.push((x, y + down, left));
-        down
+        Some(down)
     }
 }
 
@@ -80,18 +83,26 @@ pub fn roofline(title: &str, gbs: f64, gflops: f64, points: &[Point]) -> Result<
     let grey = INK.mix(0.75);
     let font = ("sans-serif", 9.0 * 1.24 * f64::from(FINE)).into_font();
     let small = |side| TextStyle::from(font.clone()).color(&grey).pos(Pos::new(side, VPos::Center));
+    let mut labels = Labels::default();
+    let place = |point: &&Point| {
+        let (across, up) = (x.map(&point.intensity.log10(), (0, WIDTH)), y.map(&point.gflops.log10(), (0, HEIGHT)));
+        let left = across > WIDTH / 2;
+        (left, labels.place(across, -up, left))
+    };
+    let places: Vec<(bool, Option<i32>)> = points.iter().map(place).collect();
+    let axis = match places.iter().filter(|(_, down)| down.is_none()).count() {
+        0 => "FLOP per byte".to_owned(),
+        unnamed => format!("FLOP per byte ({unnamed} points have no room for their names)"),
+    };
     let svg = render((WIDTH.unsigned_abs(), HEIGHT.unsigned_abs()), title, |area| {
-        let mut plot = frame(area, &x, &y, "FLOP per byte", "GFLOP/s")?;
+        let mut plot = frame(area, &x, &y, &axis, "GFLOP/s")?;
         plot.draw_series(LineSeries::new([first, ridge, right.max(ridge)].map(roof), stroke(INK, 2)))?;
         let ceilings = format!("{gflops:.0} GFLOP/s, {gbs:.0} GB/s");
         plot.draw_series([Text::new(ceilings, roof(ridge), text(HPos::Right, VPos::Bottom))])?;
-        let mut labels = Labels::default();
-        for point in &points {
+        for (point, &(left, down)) in points.iter().zip(&places) {
             let at = (point.intensity.log10(), point.gflops.log10());
             plot.draw_series([Circle::new(at, 3 * FINE, color(&point.group).filled())])?;
-            let (across, up) = (x.map(&at.0, (0, WIDTH)), y.map(&at.1, (0, HEIGHT)));
-            let left = across > WIDTH / 2;
-            let down = labels.place(across, -up, left);
+            let Some(down) = down else { continue };
             let (shift, side) = if left { (-5, HPos::Right) } else { (5, HPos::Left) };
             let text = Text::new(point.label.clone(), (shift * FINE, down * FINE), small(side));
             plot.draw_series([EmptyElement::at(at) + text])?;
@@ -126,9 +137,9 @@ mod tests {
     #[test]
     fn labels_of_one_place_stand_below_and_above_one_another() {
         let mut labels = Labels::default();
-        let downs: Vec<i32> = (0..4).map(|_| labels.place(100, 50, false)).collect();
-        assert_eq!(downs, [0, 10, -10, 20]);
-        assert_eq!((labels.place(500, 50, false), labels.place(100, 50, true)), (0, 0));
+        let downs: Vec<Option<i32>> = (0..8).map(|_| labels.place(100, 50, false)).collect();
+        assert_eq!(downs, [0, 10, -10, 20, -20, 30, -30].map(Some).into_iter().chain([None]).collect::<Vec<_>>());
+        assert_eq!((labels.place(500, 50, false), labels.place(100, 50, true)), (Some(0), Some(0)));
     }
 
     #[test]
