@@ -7,37 +7,16 @@ use engine::{DType, Result};
 
 use super::Dims;
 use super::cuda::Params;
-use crate::common::cuda::source;
+use super::sources::{Files, of_width};
 use crate::common::gpu::word;
 
 /// The only compute capability with these instructions.
 const CAPABILITY: u32 = 90;
 
 /// The kernels for heads of one width.
-pub(super) struct Kernels {
-    width: usize,
-    forward: Source,
-    backward: Source,
-}
+pub(super) struct Kernels(Files);
 
-/// The kernels of width `$width` in this folder's `hopper`.
-macro_rules! of_width {
-    ($width:literal) => {
-        Kernels {
-            width: $width,
-            forward: source(
-                concat!("kernels/src/attention/hopper/forward", $width, ".cu"),
-                include_str!(concat!("hopper/forward", $width, ".cu")),
-            ),
-            backward: source(
-                concat!("kernels/src/attention/hopper/backward", $width, ".cu"),
-                include_str!(concat!("hopper/backward", $width, ".cu")),
-            ),
-        }
-    };
-}
-
-static SOURCES: [Kernels; 2] = [of_width!(32), of_width!(64)];
+static SOURCES: [Kernels; 2] = [Kernels(of_width!("hopper", 32, ".cu")), Kernels(of_width!("hopper", 64, ".cu"))];
 
 /// Entries of `attention_forward90.cuh` and `attention_backward90.cuh`, and their most tokens.
 const FORWARD: [(&str, usize); 3] = [("forward_10", 160), ("forward_13", 208), ("forward_16", 256)];
@@ -74,7 +53,7 @@ impl Kernels {
         // A block takes whole heads: few would leave most multiprocessors idle.
         let many = 2 * word(dims.b * dims.h) >= exec.caps().processors;
         let fits = exec.caps().capability == CAPABILITY && storage == DType::Bf16 && dims.n >= LEAST && many;
-        SOURCES.iter().find(|kernels| fits && kernels.width == dims.d)
+        SOURCES.iter().find(|kernels| fits && kernels.0.width == dims.d)
     }
 
     /// What to launch of `entries`: the first that takes so many tokens, if it fits into shared memory.
@@ -97,7 +76,7 @@ impl Kernels {
     /// # Errors
     /// The kernel does not compile.
     pub(super) fn forward(&'static self, exec: &mut CudaExec, dims: Dims, params: Params) -> Result<bool> {
-        let launch = Self::launch(exec, dims, &self.forward, &FORWARD, forward_bytes);
+        let launch = Self::launch(exec, dims, &self.0.forward, &FORWARD, forward_bytes);
         let Some((kernel, rows, grid)) = launch else { return Ok(false) };
         let queries = heads(exec, "queries", params.qkv, dims, 3, GROUP)?;
         let keys = heads(exec, "keys and values", params.qkv, dims, 3, rows)?;
@@ -111,7 +90,7 @@ impl Kernels {
     /// # Errors
     /// The kernel does not compile.
     pub(super) fn backward(&'static self, exec: &mut CudaExec, dims: Dims, params: Params) -> Result<bool> {
-        let launch = Self::launch(exec, dims, &self.backward, &BACKWARD, backward_bytes);
+        let launch = Self::launch(exec, dims, &self.0.backward, &BACKWARD, backward_bytes);
         let Some((kernel, rows, grid)) = launch else { return Ok(false) };
         let qkv = heads(exec, "queries, keys and values", params.qkv, dims, 3, rows)?;
         let d_out = heads(exec, "the gradient of attention's output", params.d_out, dims, 1, rows)?;

@@ -12,6 +12,7 @@ mod cuda;
 mod hopper;
 mod launch;
 mod reference;
+mod sources;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -1,40 +1,24 @@
 //! Launches on the tensor cores of CUDA: tensors in bf16, heads as wide as one of [`SOURCES`].
 
 use engine::device::cuda::{CudaExec, Grid, Kernel};
-use engine::device::source::Source;
 use engine::{DType, Result};
 
 use super::Dims;
 use super::cuda::Params;
-use crate::common::cuda::source;
+use super::sources::{Files, of_width};
 use crate::common::gpu::word;
 
 /// The kernels for heads of one width.
-pub(super) struct Kernels {
-    width: usize,
-    forward: Source,
-    backward: Source,
-}
+pub(super) struct Kernels(Files);
 
-/// The kernels of width `$width` in this folder's `tensor`.
-macro_rules! of_width {
-    ($width:literal) => {
-        Kernels {
-            width: $width,
-            forward: source(
-                concat!("kernels/src/attention/tensor/forward", $width, ".bf16.cu"),
-                include_str!(concat!("tensor/forward", $width, ".bf16.cu")),
-            ),
-            backward: source(
-                concat!("kernels/src/attention/tensor/backward", $width, ".bf16.cu"),
-                include_str!(concat!("tensor/backward", $width, ".bf16.cu")),
-            ),
-        }
-    };
-}
-
-static SOURCES: [Kernels; 6] =
-    [of_width!(16), of_width!(32), of_width!(48), of_width!(64), of_width!(80), of_width!(96)];
+static SOURCES: [Kernels; 6] = [
+    Kernels(of_width!("tensor", 16, ".bf16.cu")),
+    Kernels(of_width!("tensor", 32, ".bf16.cu")),
+    Kernels(of_width!("tensor", 48, ".bf16.cu")),
+    Kernels(of_width!("tensor", 64, ".bf16.cu")),
+    Kernels(of_width!("tensor", 80, ".bf16.cu")),
+    Kernels(of_width!("tensor", 96, ".bf16.cu")),
+];
 
 /// A kernel that keeps all keys of a head on chip.
 struct Whole {
@@ -110,7 +94,7 @@ fn whole<'k>(
 /// The kernels for such heads, where there are any; a note where bf16 goes without.
 pub(super) fn kernels(exec: &mut CudaExec, dims: Dims, storage: DType) -> Option<&'static Kernels> {
     let bf16 = storage == DType::Bf16;
-    let found = SOURCES.iter().find(|kernels| bf16 && kernels.width == dims.d);
+    let found = SOURCES.iter().find(|kernels| bf16 && kernels.0.width == dims.d);
     if bf16 && found.is_none() {
         let width = dims.d;
         exec.note(format!("attention without tensor cores: head width {width} is not one of 16, 32, 48, 64, 80, 96"));
@@ -125,7 +109,7 @@ fn grid(dims: Dims) -> Grid {
 
 impl Kernels {
     pub(super) fn forward(&'static self, exec: &mut CudaExec, dims: Dims, params: Params) -> Result<()> {
-        let kernel = |entry| Kernel::new(&self.forward, entry, DType::Bf16);
+        let kernel = |entry| Kernel::new(&self.0.forward, entry, DType::Bf16);
         let Some((whole, bytes)) = whole(&FORWARD, exec, dims, forward_bytes) else {
             return exec.launch_with(kernel("forward_long"), grid(dims), &params.of_all_features());
         };
@@ -138,7 +122,7 @@ impl Kernels {
     }
 
     pub(super) fn backward(&'static self, exec: &mut CudaExec, dims: Dims, params: Params) -> Result<()> {
-        let kernel = |entry| Kernel::new(&self.backward, entry, DType::Bf16);
+        let kernel = |entry| Kernel::new(&self.0.backward, entry, DType::Bf16);
         let heads = dims.b * dims.h;
         // Where there are few heads, a block for each would leave most multiprocessors idle.
         let many = 2 * word(heads) >= exec.caps().processors;
