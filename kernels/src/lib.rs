@@ -12,6 +12,8 @@
 pub mod activation;
 pub mod adamw;
 pub mod advance;
+pub mod apgd_check;
+pub mod apgd_step;
 pub mod attention;
 pub mod cases;
 pub mod cast;
@@ -42,6 +44,7 @@ pub mod sgd;
 pub mod softmax_distance;
 pub mod stochastic_linear;
 pub mod stochastic_scale;
+pub mod targeted;
 pub mod tokens;
 pub mod weighted_mean;
 
@@ -53,6 +56,8 @@ pub fn registry() -> Vec<OpCases> {
         activation::cases::cases(),
         adamw::cases::cases(),
         advance::cases::cases(),
+        apgd_check::cases::cases(),
+        apgd_step::cases::cases(),
         attention::cases::cases(),
         cast::cases::cases(),
         combine::cases::cases(),
@@ -81,6 +86,7 @@ pub fn registry() -> Vec<OpCases> {
         softmax_distance::cases::cases(),
         stochastic_linear::cases::cases(),
         stochastic_scale::cases::cases(),
+        targeted::cases::cases(),
         tokens::cases::cases(),
         weighted_mean::cases::cases(),
     ]
