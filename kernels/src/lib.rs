@@ -14,6 +14,7 @@ pub mod adamw;
 pub mod advance;
 pub mod apgd_check;
 pub mod apgd_step;
+pub mod attack_watch;
 pub mod attention;
 pub mod cases;
 pub mod cast;
@@ -24,6 +25,7 @@ pub mod cross_entropy;
 pub mod dlr;
 pub mod drop_path;
 pub mod ema;
+pub mod fab_step;
 pub mod global_norm;
 pub mod grad_gate;
 pub mod keep_best;
@@ -58,6 +60,7 @@ pub fn registry() -> Vec<OpCases> {
         advance::cases::cases(),
         apgd_check::cases::cases(),
         apgd_step::cases::cases(),
+        attack_watch::cases::cases(),
         attention::cases::cases(),
         cast::cases::cases(),
         combine::cases::cases(),
@@ -66,6 +69,7 @@ pub fn registry() -> Vec<OpCases> {
         dlr::cases::cases(),
         drop_path::cases::cases(),
         ema::cases::cases(),
+        fab_step::cases::cases(),
         global_norm::cases::cases(),
         grad_gate::cases::cases(),
         keep_best::cases::cases(),
