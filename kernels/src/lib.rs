@@ -44,6 +44,8 @@ pub mod random_start;
 pub mod residual;
 pub mod sgd;
 pub mod softmax_distance;
+pub mod square_keep;
+pub mod square_try;
 pub mod stochastic_linear;
 pub mod stochastic_scale;
 pub mod targeted;
@@ -88,6 +90,8 @@ pub fn registry() -> Vec<OpCases> {
         residual::cases::cases(),
         sgd::cases::cases(),
         softmax_distance::cases::cases(),
+        square_keep::cases::cases(),
+        square_try::cases::cases(),
         stochastic_linear::cases::cases(),
         stochastic_scale::cases::cases(),
         targeted::cases::cases(),

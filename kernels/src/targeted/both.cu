@@ -5,8 +5,7 @@
 //
 // Mapping: one thread per row: rows are few and short. Bytes per row: k reals read once, again k where dz is written.
 // Tolerance: one rounding of a sum in double, one more where it adds.
-#include "math.cuh"
-#include "storage.cuh"
+#include "rows.cuh"
 
 struct Top {
   unsigned first, third, fourth;  // columns; of equals the first counts as larger
