@@ -5,6 +5,7 @@
 
 pub mod html;
 pub mod jsonl;
+pub mod lab;
 pub mod picture;
 pub mod plots;
 pub mod roofline;
