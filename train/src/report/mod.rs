@@ -3,13 +3,16 @@
 //! A [`Report`] is sections of notes, tables, charts and pictures, in the order in which they were added. It is written as
 //! one file that loads nothing from anywhere: charts are inline SVG, pictures are PNG data URIs, and there is no script.
 
+pub mod digest;
 pub mod html;
 pub mod jsonl;
 pub mod lab;
+pub mod measures;
 pub mod picture;
 pub mod plots;
 pub mod roofline;
 pub mod table;
+pub mod tensorboard;
 
 use std::io::Write;
 use std::path::Path;
