@@ -37,8 +37,11 @@ impl ClassMap {
     pub fn new(data: &[String], classes: usize, order: Option<&[String]>, subset: Option<&[String]>) -> Result<Self> {
         let columns: Vec<usize> = match (order, subset) {
             (None, None) => {
-                return Err(Error::new("classes", "neither an order of the model's classes nor a list of them is given")
-                    .help("--class-order FILE, --class-subset FILE or both"));
+                return Err(Error::new(
+                    "classes",
+                    "neither an order of the model's classes nor a list of them is given",
+                )
+                .help("--class-order FILE, --class-subset FILE or both"));
             }
             (order, Some(subset)) => {
                 subset.iter().map(|entry| resolve(entry, classes, order)).collect::<Result<_>>()?

@@ -213,7 +213,10 @@ mod tests {
     fn images_normalised_twice_and_bytes_are_recognised() {
         let normalised = images(|_, x| (x - 0.45) / 0.225);
         let text = refused(normalised.clone(), &Normalisation::imagenet());
-        assert!(text.contains("normalises them again") && text.contains("0.485") && text.contains("--normalize"), "{text}");
+        assert!(
+            text.contains("normalises them again") && text.contains("0.485") && text.contains("--normalize"),
+            "{text}"
+        );
         let text = refused(normalised, &Normalisation::none(3));
         assert!(!text.contains("again"), "nothing normalises a second time: {text}");
         let text = refused(images(|_, x| x * 255.0), &Normalisation::imagenet());

@@ -72,7 +72,10 @@ mod tests {
             assert_ne!(dataset(&other).unwrap().sha256, known);
         }
         let part = set(vec![1, 2, 3, 4], vec![0, 1]).subset(0..1).unwrap();
-        assert_eq!(dataset(&part).unwrap(), Source { name: "set".into(), ..dataset(&set(vec![1, 2], vec![0])).unwrap() });
+        assert_eq!(
+            dataset(&part).unwrap(),
+            Source { name: "set".into(), ..dataset(&set(vec![1, 2], vec![0])).unwrap() }
+        );
     }
 
     #[test]

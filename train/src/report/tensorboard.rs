@@ -223,10 +223,7 @@ mod tests {
             let [(1, Field::Bytes(entry))] = &decode(summary)[..] else { panic!("{event:?}") };
             assert_eq!(
                 decode(entry),
-                [
-                    (1, Field::Bytes(tag.as_bytes().to_vec())),
-                    (2, Field::Fixed((value as f32).to_le_bytes().to_vec()))
-                ]
+                [(1, Field::Bytes(tag.as_bytes().to_vec())), (2, Field::Fixed((value as f32).to_le_bytes().to_vec()))]
             );
         }
     }

@@ -72,8 +72,11 @@ impl Scores {
                 .with("classes", classes)
                 .with("labels", labels.len()));
         }
-        let mut scores =
-            Self { samples: Vec::with_capacity(labels.len()), probabilities: Vec::with_capacity(values.len()), classes };
+        let mut scores = Self {
+            samples: Vec::with_capacity(labels.len()),
+            probabilities: Vec::with_capacity(values.len()),
+            classes,
+        };
         for (sample, (row, &label)) in values.chunks_exact(classes).zip(labels).enumerate() {
             let Some(label) = usize::try_from(label).ok().filter(|&label| label < classes) else {
                 return Err(Error::new("calibration", "a label is no class of the model")
@@ -258,4 +261,3 @@ pub(super) fn ratio(part: usize, whole: usize) -> f64 {
 pub(super) fn over(sum: f64, count: usize) -> f64 {
     if count == 0 { 0.0 } else { sum / count as f64 }
 }
-

@@ -82,10 +82,7 @@ fn bad_input_is_refused_by_name() {
 /// Logits [n, 4] in tenths, with labels.
 fn samples() -> impl Strategy<Value = (Vec<f32>, Vec<i32>)> {
     (1..60_usize).prop_flat_map(|n| {
-        (
-            prop::collection::vec((-80..80_i16).prop_map(|v| f32::from(v) / 10.0), n * 4),
-            prop::collection::vec(0..4, n),
-        )
+        (prop::collection::vec((-80..80_i16).prop_map(|v| f32::from(v) / 10.0), n * 4), prop::collection::vec(0..4, n))
     })
 }
 

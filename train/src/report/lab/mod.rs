@@ -2,8 +2,11 @@
 //! that is made of them.
 //!
 //! A command that measures something fills the sections of a [`LabReport`] that it knows and writes it into its run folder
-//! with [`LabReport::write`], under a name of its own (`eval.json`, `audit.json`). `vitrum report` finds such files by
-//! their key `vitrum_lab` and makes one page of any number of them.
+//! with [`LabReport::write`], under a name of its own (`eval.json`, `audit.json`). [`run_folder::read`] finds such files by
+//! their key `vitrum_lab`, and [`page::page`] makes one page of any number of them.
+
+pub mod page;
+pub mod run_folder;
 
 use std::collections::BTreeMap;
 use std::io::Write;
