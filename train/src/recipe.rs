@@ -1,5 +1,6 @@
 //! A training run as data: what TOML files and flags describe, and what a checkpoint remembers.
 
+use engine::rng::{Philox, Stream};
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -92,11 +93,21 @@ pub struct Adversarial {
     pub attack: AttackConfig,
     /// Epochs over which the keep probability q of ARD and PRM rises from 0 to 1 (n_w of the paper).
     pub warmup: f64,
+    /// Control arm: the radius is q times the attack's, a linear ramp over `warmup`. The step length stays.
+    pub eps_ramp: bool,
+    /// Control arm: a batch is trained on unattacked with probability (1 - q)^depth, that of ARD cutting every attention branch
+    /// of an attack step.
+    pub clean_warmup: bool,
 }
 
 impl Default for Adversarial {
     fn default() -> Self {
-        Self { attack: AttackConfig { steps: 10, ard: true, prm: true, ..AttackConfig::default() }, warmup: 10.0 }
+        Self {
+            attack: AttackConfig { steps: 10, ard: true, prm: true, ..AttackConfig::default() },
+            warmup: 10.0,
+            eps_ramp: false,
+            clean_warmup: false,
+        }
     }
 }
 
@@ -104,6 +115,20 @@ impl Adversarial {
     /// Keep probability q(t) = min(1, t / n_w) at fractional epoch t.
     pub fn keep(&self, t: f64) -> f64 {
         if self.warmup <= 0.0 { 1.0 } else { (t / self.warmup).clamp(0.0, 1.0) }
+    }
+
+    /// Share of the radius at keep probability `keep`.
+    pub fn radius(&self, keep: f64) -> f64 {
+        if self.eps_ramp { keep } else { 1.0 }
+    }
+
+    /// Whether step `number` of a run goes without its attack, for a model of `depth` blocks.
+    pub fn skips(&self, seed: u64, number: u32, keep: f64, depth: usize) -> bool {
+        if !self.clean_warmup {
+            return false;
+        }
+        let probability = (1.0 - keep).powi(i32::try_from(depth).unwrap_or(i32::MAX));
+        f64::from(Philox::new(seed, number, Stream::named("train.clean_warmup")).uniform(0, 0)) < probability
     }
 }
 
@@ -228,5 +253,19 @@ mod tests {
         let adversarial = Adversarial { warmup: 10.0, ..Adversarial::default() };
         assert_eq!([0.0, 2.5, 10.0, 40.0].map(|t| adversarial.keep(t)), [0.0, 0.25, 1.0, 1.0]);
         assert_eq!(Adversarial { warmup: 0.0, ..adversarial }.keep(0.0), 1.0);
+    }
+
+    #[test]
+    fn attacks_are_skipped_as_often_as_every_branch_is_cut() {
+        let arm = Adversarial { clean_warmup: true, ..Adversarial::default() };
+        for (keep, depth) in [(0.0_f64, 12), (0.1, 12), (0.5, 2), (0.9, 1), (1.0, 3)] {
+            let expected = (1.0 - keep).powi(i32::try_from(depth).unwrap());
+            let count = (0..10_000).filter(|&number| arm.skips(7, number, keep, depth)).count();
+            let share = f64::from(u32::try_from(count).unwrap()) / 1e4;
+            // Five deviations of a mean of 10,000 draws.
+            let bound = 0.05 * (expected * (1.0 - expected)).sqrt();
+            assert!((share - expected).abs() <= bound, "q {keep}, depth {depth}: {share}, not {expected}");
+            assert!(!Adversarial::default().skips(7, 0, keep, depth));
+        }
     }
 }

@@ -246,17 +246,27 @@ impl Trainer {
         self.store.write_values(self.state.lr, &[lr as f32])?;
         let number = self.number(steps)?;
         self.inputs.seed(&mut self.store, self.recipe.seed, number)?;
-        if let (Some(attack), Method::Adversarial(adversarial)) = (&self.attack, &self.recipe.method) {
-            #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
-            let ahead = f64::from(self.epoch) + (self.step + 1) as f64 / steps as f64;
-            #[expect(clippy::cast_possible_truncation, reason = "a probability")]
-            let keep = adversarial.keep(ahead) as f32;
-            // An attack takes at most steps + 1 draws per restart; the stride keeps two batches' draws apart.
-            let stride = (attack.config().steps + 1) * attack.config().restarts;
-            attack.run(&mut self.store, self.recipe.seed, number.wrapping_mul(stride), keep)?;
-        }
+        self.attack(number, steps)?;
         self.plan.replay(&mut self.store)?;
         Ok(lr)
+    }
+
+    /// Attacks the batch that lies in the inputs, where the method does so at this step.
+    fn attack(&mut self, number: u32, steps: usize) -> Result<()> {
+        let (Some(attack), Method::Adversarial(adversarial)) = (&self.attack, &self.recipe.method) else {
+            return Ok(());
+        };
+        #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
+        let ahead = f64::from(self.epoch) + (self.step + 1) as f64 / steps as f64;
+        let keep = adversarial.keep(ahead);
+        if adversarial.skips(self.recipe.seed, number, keep, self.model.config().depth) {
+            return self.inputs.clear_delta(&mut self.store);
+        }
+        attack.set_radius(&mut self.store, adversarial.radius(keep))?;
+        // An attack takes at most steps + 1 draws per restart; the stride keeps two batches' draws apart.
+        let stride = (attack.config().steps + 1) * attack.config().restarts;
+        #[expect(clippy::cast_possible_truncation, reason = "a probability")]
+        attack.run(&mut self.store, self.recipe.seed, number.wrapping_mul(stride), keep as f32)
     }
 
     /// Number of the step since the start of the run.

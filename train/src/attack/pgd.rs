@@ -28,6 +28,7 @@ pub struct Attack {
     choose: Option<Choose>,
     inputs: Inputs,
     random: Var,
+    eps: Var,
     keep: Var,
 }
 
@@ -62,7 +63,17 @@ impl Attack {
         let start = plan_start(store, inputs, config, vars)?;
         let step = plan_step(store, model, inputs, config, vars)?;
         let choose = if config.restarts > 1 { Some(plan_choose(store, model, inputs, config, vars)?) } else { None };
-        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, random: vars.random, keep: vars.keep })
+        let Vars { random, eps, keep, .. } = vars;
+        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, random, eps, keep })
+    }
+
+    /// Sets the radius of the ball to `share` of the configured one, for the runs that follow. The step length stays.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn set_radius(&self, store: &mut Store, share: f64) -> Result<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "a radius")]
+        store.write_values(self.eps, &[(self.config.eps.value() * share) as f32])
     }
 
     /// What is attacked with.

@@ -117,6 +117,12 @@ pub struct RecipeArgs {
     /// Adversarial: epochs over which ARD and PRM fade out [default: 10]
     #[arg(long, value_name = "EPOCHS")]
     attack_warmup: Option<f64>,
+    /// Adversarial, a control arm: eps rises linearly from 0 over --attack-warmup; with --no-ard --no-prm it stands alone
+    #[arg(long)]
+    eps_ramp: bool,
+    /// Adversarial, a control arm: batches go unattacked with probability (1 - q)^depth, q rising over --attack-warmup
+    #[arg(long)]
+    clean_warmup: bool,
     /// Nullspace: the method, or one of its controls [default: learned]
     #[arg(long, value_enum)]
     noise: Option<NoiseName>,
@@ -210,10 +216,14 @@ impl RecipeArgs {
         if let Method::Adversarial(adversarial) = &mut recipe.method {
             self.attack(&mut adversarial.attack);
             set(&mut adversarial.warmup, self.attack_warmup);
+            adversarial.eps_ramp |= self.eps_ramp;
+            adversarial.clean_warmup |= self.clean_warmup;
         } else if self.eps.is_some() || self.alpha.is_some() || self.attack_steps.is_some() {
             return refuse("--eps, --alpha, --attack-steps", "adversarial");
         } else if self.no_ard || self.no_prm || self.attack_warmup.is_some() {
             return refuse("--no-ard, --no-prm, --attack-warmup", "adversarial");
+        } else if self.eps_ramp || self.clean_warmup {
+            return refuse("--eps-ramp, --clean-warmup", "adversarial");
         }
         if let Method::Nullspace(nullspace) = &mut recipe.method {
             set(&mut nullspace.limit, self.noise_limit);
