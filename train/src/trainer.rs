@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use engine::{DType, Device, Error, Plan, Result, Store, Tape, Tensor, Value};
-use kernels::combine::combine;
-use kernels::cross_entropy::cross_entropy;
-use kernels::weighted_mean::{Reduction, weighted_mean};
-use models::vit::Run;
 use models::{Vit, VitConfig};
 
 use crate::attack::Attack;
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
 use crate::inputs::Inputs;
+use crate::losses;
 use crate::nullspace::approximate::{Synthesis, Synthesiser};
 use crate::optim;
 use crate::recipe::{Method, Recipe};
@@ -86,7 +83,7 @@ impl Trainer {
         let noise = synthesiser.as_ref().map(|synthesiser| synthesiser.noise(&store)).transpose()?;
         let mut tape = Tape::new();
         let noise = noise.map(|noise| tape.var(&store, noise)).transpose()?;
-        let loss = record_loss(&mut tape, &store, &model, &inputs, attack.is_some(), noise)?;
+        let loss = losses::record(&mut tape, &store, &model, &inputs, &recipe.method, noise)?;
         let gradients = tape.backward(loss, None, &[], &[(&store, model.params())])?;
         let flat = *gradients.groups.first().ok_or_else(|| Error::new("trainer", "no gradient"))?;
         let norm = state.record(&mut tape, &store, flat, recipe.clip)?;
@@ -305,40 +302,4 @@ fn check_data(config: &VitConfig, data: &Dataset) -> Result<()> {
             .help("give the model a fresh head: --new-head"));
     }
     Ok(())
-}
-
-fn record_loss(
-    tape: &mut Tape,
-    store: &Store,
-    model: &Vit,
-    inputs: &Inputs,
-    attacked: bool,
-    noise: Option<Value>,
-) -> Result<Value> {
-    let images = tape.var(store, inputs.images)?;
-    let targets = tape.var(store, inputs.targets)?;
-    let weights = tape.var(store, inputs.weights)?;
-    let random = Some(inputs.draws(tape, store, inputs.random)?);
-    let x = if attacked {
-        let delta = tape.var(store, inputs.delta)?;
-        combine(tape, &[(1.0, images), (1.0, delta)])?
-    } else {
-        images
-    };
-    let patches = model.embed(tape, store, x)?;
-    let mut passes = vec![("", None)];
-    if noise.is_some() {
-        passes.push(("noisy.", noise));
-    }
-    let mut terms = Vec::new();
-    for (tag, noise) in passes {
-        let run = Run { random, drop_path: true, stochastic: true, gate: None, noise, tag };
-        let logits = model.encode(tape, store, patches, &run)?.logits;
-        let losses = cross_entropy(tape, logits, targets)?;
-        terms.push((1.0, weighted_mean(tape, losses, weights, Reduction::Mean)?));
-    }
-    match terms.as_slice() {
-        [(_, loss)] => Ok(*loss),
-        terms => combine(tape, terms),
-    }
 }
