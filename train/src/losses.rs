@@ -24,6 +24,26 @@ use models::vit::Run;
 use crate::inputs::Inputs;
 use crate::recipe::{Loss, Method};
 
+/// Records TRADES from `clean` and `attacked` logits [b, k], soft `targets` [b, k] and sample `weights` `[b]`: the weighted mean
+/// `[1]` of `CE(clean, targets) + beta KL(softmax(clean) || softmax(attacked))`.
+///
+/// # Errors
+/// Shapes do not fit.
+pub fn trades(
+    tape: &mut Tape,
+    clean: Value,
+    attacked: Value,
+    targets: Value,
+    weights: Value,
+    beta: f32,
+) -> Result<Value> {
+    let natural = cross_entropy(tape, clean, targets)?;
+    let natural = weighted_mean(tape, natural, weights, Reduction::Mean)?;
+    let divergence = kl_divergence(tape, clean, attacked)?;
+    let divergence = weighted_mean(tape, divergence, weights, Reduction::Mean)?;
+    combine(tape, &[(1.0, natural), (beta, divergence)])
+}
+
 /// A loss being recorded.
 struct Recorder<'a> {
     tape: &'a mut Tape,
@@ -69,10 +89,9 @@ impl Recorder<'_> {
             }
             Loss::Trades { beta } => {
                 let (clean, attacked) = self.both()?;
-                let natural = self.cross_entropy(clean)?;
-                let divergence = kl_divergence(self.tape, clean, attacked)?;
-                let divergence = self.mean(divergence)?;
-                combine(self.tape, &[(1.0, natural), (beta, divergence)])
+                let targets = self.tape.var(self.store, self.inputs.targets)?;
+                let weights = self.tape.var(self.store, self.inputs.weights)?;
+                trades(self.tape, clean, attacked, targets, weights, beta)
             }
             Loss::Mart { beta } => {
                 let (clean, attacked) = self.both()?;
