@@ -35,6 +35,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod linf_step;
 pub mod margin;
+pub mod mart;
 pub mod mse;
 pub mod normalise;
 pub mod patch_embed;
@@ -81,6 +82,7 @@ pub fn registry() -> Vec<OpCases> {
         linear::cases::cases(),
         linf_step::cases::cases(),
         margin::cases::cases(),
+        mart::cases::cases(),
         mse::cases::cases(),
         normalise::cases::cases(),
         patch_embed::cases::cases(),
