@@ -6,6 +6,7 @@
 mod args;
 mod attack;
 mod attack_args;
+mod autoattack;
 mod bench;
 mod class_args;
 mod common;
@@ -59,6 +60,7 @@ enum Command {
     Train(Box<train::Args>),
     Eval(eval::Args),
     Attack(attack::Args),
+    Autoattack(Box<autoattack::Args>),
     Nullspace(nullspace::Args),
     Report(report::Args),
     Predict(predict::Args),
@@ -78,6 +80,7 @@ impl Command {
             Self::Train(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
+            Self::Autoattack(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
