@@ -72,7 +72,14 @@ fn having<'a, T>(named: &'a Named, part: impl Fn(&'a Found) -> Option<&'a T>) ->
 fn accuracy(named: &Named) -> Option<Section> {
     let mut table = Table::new("", vec![Column::text("measured on"), Column::percent("accuracy")]);
     for (run, found) in named {
-        for Measure { value, on, .. } in found.report.measures.iter().filter(|measure| measure.name == "accuracy") {
+        let report = &found.report;
+        let cells = report.corruptions.iter().flat_map(|map| &map.cells);
+        let corrupted: Vec<String> = cells.map(|cell| format!("{} {}", cell.corruption, cell.severity)).collect();
+        // Parts of the images stand in the table of calibration, corrupted ones in their map.
+        let elsewhere =
+            |on: &String| corrupted.contains(on) || report.calibration.is_some() && on.starts_with("kept part");
+        let shown = report.measures.iter().filter(|measure| measure.name == "accuracy" && !elsewhere(&measure.on));
+        for Measure { value, on, .. } in shown {
             table.push([join(run, on).into(), Cell::Number(*value)]);
         }
     }
@@ -183,24 +190,15 @@ fn mce(map: &CorruptionMap) -> String {
 fn calibration(named: &Named) -> Result<Option<Section>> {
     let results: Vec<(&str, &CalibrationResult)> = having(named, |found| found.report.calibration.as_ref());
     let mut columns = vec![Column::text("model")];
-    let percents = ["accuracy", "ece15", "mce15", "adaptive_ece15", "classwise_ece15", "ace15"];
-    let shown = |name: &str| match name {
-        "accuracy" => Column::percent(name),
-        _ if percents.contains(&name) => Column::percent(name).lowest(),
-        "auroc" => Column::number(name, "", 4).highest(),
-        "entropy" => Column::number(name, "nats", 4),
-        "nll" => Column::number(name, "nats", 4).lowest(),
-        _ => Column::number(name, "", 4).lowest(),
-    };
     let mut table = Table::new(
-        "ECE and its kin count 15 bins. See the documentation of `calibration` for names that mean other things elsewhere.",
+        "15 bins each. ACE is that of Nixon et al.; other libraries call other things so: see the documentation of `calibration`.",
         Vec::new(),
     );
     let mut section = Section::new("Calibration");
     let mut row = |name: String, calibration: &Calibration| {
         let figures: Vec<_> = calibration.measures().into_iter().filter(|figure| figure.0 != "ece10").collect();
         if columns.len() == 1 {
-            columns.extend(figures.iter().map(|figure| shown(figure.0)));
+            columns.extend(figures.iter().map(|figure| column(figure.0)));
         }
         let cells = figures.iter().map(|figure| Cell::from(Some(figure.1).filter(|value| value.is_finite())));
         table.push(std::iter::once(Cell::from(name)).chain(cells));
@@ -222,9 +220,7 @@ fn calibration(named: &Named) -> Result<Option<Section>> {
         };
         let bound = if scaling.at_bound { " (end of the searched range)" } else { "" };
         let scaled = format!("temperature {:.3}{bound}", scaling.temperature);
-        section = section
-            .chart(chart("Before temperature scaling", before)?)
-            .chart(chart("After temperature scaling", &scaling.after)?);
+        section = section.chart(chart("Before scaling", before)?).chart(chart("After scaling", &scaling.after)?);
         section = section.note(join(
             run,
             &format!(
@@ -240,6 +236,24 @@ fn calibration(named: &Named) -> Result<Option<Section>> {
     }
     table.columns = columns;
     Ok(Some(section.table(table)))
+}
+
+/// Heading and format of a measure of calibration.
+fn column(name: &str) -> Column {
+    let percent = |title: &str| Column { decimals: 2, ..Column::percent(title) };
+    match name {
+        "accuracy" => percent("accuracy"),
+        "nll" => Column::number("NLL", "nats", 4).lowest(),
+        "brier" => Column::number("Brier", "", 4).lowest(),
+        "ece15" => percent("ECE-15").lowest(),
+        "mce15" => percent("MCE-15").lowest(),
+        "adaptive_ece15" => percent("adaptive ECE-15").lowest(),
+        "classwise_ece15" => percent("classwise ECE-15").lowest(),
+        "ace15" => percent("ACE-15").lowest(),
+        "aurc" => Column::number("AURC", "", 4).lowest(),
+        "auroc" => Column::number("AUROC", "", 4).highest(),
+        _ => Column::number(name, "nats", 4),
+    }
 }
 
 fn gallery<'a>(
