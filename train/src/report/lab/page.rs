@@ -189,20 +189,8 @@ fn mce(map: &CorruptionMap) -> String {
 
 fn calibration(named: &Named) -> Result<Option<Section>> {
     let results: Vec<(&str, &CalibrationResult)> = having(named, |found| found.report.calibration.as_ref());
-    let mut columns = vec![Column::text("model")];
-    let mut table = Table::new(
-        "15 bins each. ACE is that of Nixon et al.; other libraries call other things so: see the documentation of `calibration`.",
-        Vec::new(),
-    );
     let mut section = Section::new("Calibration");
-    let mut row = |name: String, calibration: &Calibration| {
-        let figures: Vec<_> = calibration.measures().into_iter().filter(|figure| figure.0 != "ece10").collect();
-        if columns.len() == 1 {
-            columns.extend(figures.iter().map(|figure| column(figure.0)));
-        }
-        let cells = figures.iter().map(|figure| Cell::from(Some(figure.1).filter(|value| value.is_finite())));
-        table.push(std::iter::once(Cell::from(name)).chain(cells));
-    };
+    let mut rows: Vec<(String, &Calibration)> = Vec::new();
     for (run, CalibrationResult { evaluated, before, temperature }) in &results {
         let chart = |title: &str, calibration: &Calibration| {
             let caption = format!(
@@ -215,7 +203,7 @@ fn calibration(named: &Named) -> Result<Option<Section>> {
         };
         let Some(scaling) = temperature else {
             section = section.chart(chart("Reliability", before)?);
-            row(join(run, "as it is"), before);
+            rows.push((join(run, "as it is"), before));
             continue;
         };
         let bound = if scaling.at_bound { " (end of the searched range)" } else { "" };
@@ -228,14 +216,32 @@ fn calibration(named: &Named) -> Result<Option<Section>> {
                 scaling.fitted_images, scaling.fitted_on
             ),
         ));
-        row(join(run, "as it is"), before);
-        row(join(run, &scaled), &scaling.after);
+        rows.push((join(run, "as it is"), before));
+        rows.push((join(run, &scaled), &scaling.after));
     }
     if results.is_empty() {
         return Ok(None);
     }
-    table.columns = columns;
-    Ok(Some(section.table(table)))
+    let errors = ["accuracy", "nll", "brier", "ece15", "mce15", "adaptive_ece15", "classwise_ece15", "ace15"];
+    let caption = "15 bins each. ACE is that of Nixon et al.; other libraries call other things so: see the documentation of \
+                   `calibration`.";
+    let selective = ["aurc", "auroc", "entropy"];
+    Ok(Some(section.table(figures(caption, &errors, &rows)).table(figures("Selective prediction", &selective, &rows))))
+}
+
+/// Some measures of calibrations, a row each.
+fn figures(caption: &str, names: &[&str], rows: &[(String, &Calibration)]) -> Table {
+    let columns = std::iter::once(Column::text("model")).chain(names.iter().map(|name| column(name)));
+    let mut table = Table::new(caption, columns.collect());
+    for (model, calibration) in rows {
+        let measures = calibration.measures();
+        let cell = |name: &&str| {
+            let found = measures.iter().find(|measure| measure.0 == *name).map(|measure| measure.1);
+            Cell::from(found.filter(|value| value.is_finite()))
+        };
+        table.push(std::iter::once(Cell::from(model.as_str())).chain(names.iter().map(cell)));
+    }
+    table
 }
 
 /// Heading and format of a measure of calibration.

@@ -150,6 +150,8 @@ fn every_section_appears_in_its_order_and_nothing_is_loaded() {
         "Before scaling",
         "After scaling",
         "temperature 2.500, fitted on 200 images that are not among these",
+        "classwise ECE-15",
+        "Selective prediction",
         "<h2>Inversion</h2>",
         "SSIM 0.41",
         "<h2>Nullspace</h2>",
