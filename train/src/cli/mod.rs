@@ -97,9 +97,10 @@ impl Command {
 /// Parses the arguments, runs what they ask for, and reports errors.
 pub fn main() -> ExitCode {
     // clap itself ends the process on `--help` (status 0) and on arguments that it can't read (status 2).
-    let matches = Cli::command().get_matches();
+    let program = Cli::command();
+    let matches = program.clone().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    cli.common.invocation = record::Invocation::new(&matches);
+    cli.common.invocation = record::Invocation::new(&program, &matches);
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
     command.run(&cli.common).unwrap_or_else(|error| {
         screen::note(format_args!("error: {error}"));

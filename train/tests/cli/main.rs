@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod common;
 mod cuda;
+mod lab;
 mod results;
 mod resume;
 
@@ -28,6 +29,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "eval",
         "attack",
         "nullspace",
+        "report",
         "predict",
         "gradients",
         "plan",
