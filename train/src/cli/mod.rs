@@ -22,6 +22,7 @@ mod progress;
 mod recipe;
 mod screen;
 mod selftest;
+mod start_args;
 mod train;
 
 use std::process::ExitCode;
