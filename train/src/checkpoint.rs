@@ -154,7 +154,7 @@ impl Trainer {
 }
 
 /// Removes state files that no run file names any more. Best effort: a leftover costs disk and nothing else.
-fn remove_others(folder: &Path, keep: &str) {
+pub(crate) fn remove_others(folder: &Path, keep: &str) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

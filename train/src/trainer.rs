@@ -177,6 +177,37 @@ impl Trainer {
         self.model.tensors_with(&self.store, group)
     }
 
+    /// The weights that are trained, as they are now.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn trained(&self) -> Result<Vec<(String, Tensor)>> {
+        self.model.tensors_of(&self.store, self.model.params())
+    }
+
+    /// Starts anew at the beginning of `epoch`: with these trained weights, a fresh optimizer state, other data and another seed.
+    ///
+    /// # Errors
+    /// Weights or data are not those of this model.
+    pub(crate) fn assign(
+        &mut self,
+        weights: &[(String, Tensor)],
+        data: Arc<Dataset>,
+        seed: u64,
+        epoch: u32,
+    ) -> Result<()> {
+        check_data(self.model.config(), &data)?;
+        self.loader = Loader::train(data, self.recipe.batch, seed, self.recipe.augment)?;
+        for (name, tensor) in weights {
+            let var = self.store.find(self.model.params(), name)?;
+            self.store.write(var, tensor)?;
+        }
+        self.state.reset(&mut self.store)?;
+        self.recipe.seed = seed;
+        (self.epoch, self.step) = (epoch, 0);
+        Ok(())
+    }
+
     /// Runs the current epoch from its next step to its end; `after` sees each step and may stop the run by an error or by
     /// returning `false`, after which the position is that of the next step.
     ///

@@ -13,6 +13,7 @@ mod demo;
 mod devices;
 mod dummy;
 mod eval;
+mod federated;
 mod gradients;
 mod images;
 mod nullspace;
@@ -54,6 +55,7 @@ Example:
 enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
+    Federated(Box<federated::Args>),
     Eval(eval::Args),
     Attack(attack::Args),
     Nullspace(nullspace::Args),
@@ -72,6 +74,7 @@ impl Command {
         match self {
             Self::Demo(args) => args.run(common).map(done),
             Self::Train(args) => args.run(common).map(done),
+            Self::Federated(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),

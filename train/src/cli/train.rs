@@ -93,7 +93,8 @@ impl Args {
         engine::fs::check_writable(run_file(&self.out))?;
         let metrics = self.out.join("metrics.jsonl");
         if self.resume {
-            rewind(&metrics, trainer.position())?;
+            let position = trainer.position();
+            rewind(&metrics, |record| is_before(record, position))?;
         }
         let mut log = Log::append(&metrics)?;
         self.train(&mut trainer, &source, &test_data, &device, &mut log)?;
@@ -163,21 +164,24 @@ impl Args {
     }
 }
 
-/// Drops the records of steps that a resumed run does again: those at or after `position`.
-fn rewind(path: &Path, position: (u32, usize)) -> Result<()> {
+/// Drops the records that `kept` does not keep: those of what a resumed run does again.
+pub fn rewind(path: &Path, kept: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
-    let number = |line: &serde_json::Value, key: &str| line.get(key).and_then(serde_json::Value::as_u64);
-    let mut kept = String::new();
+    let mut lines = String::new();
     for line in text.lines() {
-        let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-        let (Some(epoch), Some(step)) = (number(&record, "epoch"), number(&record, "step")) else { continue };
-        let before = (epoch, step) < (u64::from(position.0), u64::try_from(position.1).unwrap_or(u64::MAX));
-        if before {
-            kept.push_str(line);
-            kept.push('\n');
+        if serde_json::from_str(line).is_ok_and(|record| kept(&record)) {
+            lines.push_str(line);
+            lines.push('\n');
         }
     }
-    engine::fs::write_atomic(path, |file| std::io::Write::write_all(file, kept.as_bytes()))
+    engine::fs::write_atomic(path, |file| std::io::Write::write_all(file, lines.as_bytes()))
+}
+
+/// Whether a record is of a step before `position`.
+fn is_before(record: &serde_json::Value, position: (u32, usize)) -> bool {
+    let number = |key: &str| record.get(key).and_then(serde_json::Value::as_u64);
+    let (Some(epoch), Some(step)) = (number("epoch"), number("step")) else { return false };
+    (epoch, step) < (u64::from(position.0), u64::try_from(position.1).unwrap_or(u64::MAX))
 }
 
 fn record(step: &StepReport, accuracy: Option<f64>) -> Record {

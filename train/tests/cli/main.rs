@@ -25,6 +25,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
     for expected in [
         "demo",
         "train",
+        "federated",
         "eval",
         "attack",
         "nullspace",
