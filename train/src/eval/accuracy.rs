@@ -135,6 +135,36 @@ impl Evaluator {
         Ok(sums)
     }
 
+    /// Lets stochastic layers draw under another seed from here on.
+    pub fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    /// Clean accuracy of each class: (correct, samples), in the order of the classes. Its mean over the classes is what data sets
+    /// with classes of unequal size are measured by.
+    ///
+    /// # Errors
+    /// As [`Evaluator::clean`].
+    pub fn per_class(&mut self, data: &Arc<Dataset>) -> Result<Vec<(usize, usize)>> {
+        let classes = self.config().classes;
+        let mut counts = vec![(0, 0); classes];
+        self.inputs.clear_delta(&mut self.store)?;
+        for batch in Loader::evaluation(Arc::clone(data), self.inputs.batch)?.start(0, 0)? {
+            let batch = batch?;
+            self.inputs.write(&mut self.store, &batch)?;
+            let probabilities = self.probabilities()?;
+            for (right, &label) in right(&probabilities, &batch, classes).into_iter().zip(&batch.labels) {
+                let label = usize::try_from(label).unwrap_or(usize::MAX);
+                let (correct, total) = counts.get_mut(label).ok_or_else(|| {
+                    Error::new(data.name(), "a label names no class of the model").with("label", label)
+                })?;
+                *correct += usize::from(right);
+                *total += 1;
+            }
+        }
+        Ok(counts)
+    }
+
     /// Clean accuracy and calibration.
     ///
     /// # Errors
