@@ -21,8 +21,8 @@ fn model() -> VitConfig {
     VitConfig { image: [32, 32], patch: 8, classes: 10, drop_path: 0.2, ..config(12, 2, 2) }
 }
 
-fn data() -> Dataset {
-    open("synthetic", Split::Train, &Options { limit: Some(40), ..Options::default() }).unwrap()
+fn data() -> Result<Dataset> {
+    open("synthetic", Split::Train, &Options { limit: Some(40), ..Options::default() })
 }
 
 fn recipe() -> Recipe {
@@ -36,7 +36,7 @@ fn knobs() -> FederatedConfig {
 
 fn start(recipe: &Recipe, knobs: &FederatedConfig, threads: usize) -> Result<Federation> {
     let device = Device::cpu(Some(threads))?;
-    Federation::new(&device, &model(), &lively(&model(), 1)?, &data(), recipe, knobs)
+    Federation::new(&device, &model(), &lively(&model(), 1)?, &data()?, recipe, knobs)
 }
 
 /// Runs all rounds that are left, each in the order that `order` makes of its clients.
@@ -50,14 +50,13 @@ fn finish(federation: &mut Federation, order: impl Fn(&mut Vec<usize>)) -> Resul
     Ok((rounds, federation.weights()?))
 }
 
-fn plain(recipe: &Recipe) -> Weights {
-    let device = Device::cpu(Some(2)).unwrap();
-    let mut trainer =
-        Trainer::new(&device, &model(), &lively(&model(), 1).unwrap(), Arc::new(data()), recipe.clone()).unwrap();
+fn plain(recipe: &Recipe) -> Result<Weights> {
+    let (device, data) = (Device::cpu(Some(2))?, Arc::new(data()?));
+    let mut trainer = Trainer::new(&device, &model(), &lively(&model(), 1)?, data, recipe.clone())?;
     while !trainer.is_done() {
-        trainer.run_epoch(&mut |_, _| Ok(true)).unwrap();
+        trainer.run_epoch(&mut |_, _| Ok(true))?;
     }
-    trainer.weights().unwrap()
+    trainer.weights()
 }
 
 #[test]
@@ -66,7 +65,7 @@ fn one_client_is_plain_training() {
     for partition in [Partition::Iid, Partition::Dirichlet { alpha: 0.1 }, Partition::Shards { per_client: 3 }] {
         let (rounds, weights) =
             finish(&mut start(&recipe(), &FederatedConfig { partition, ..one.clone() }, 1).unwrap(), |_| {}).unwrap();
-        assert!(weights == plain(&Recipe { epochs: 2, ..recipe() }), "{partition}");
+        assert!(weights == plain(&Recipe { epochs: 2, ..recipe() }).unwrap(), "{partition}");
         assert_eq!((rounds[0].samples, rounds[0].clients.as_slice()), (40, [0].as_slice()));
     }
     // Without momentum nothing is lost between rounds, and the learning rate falls over all of them.
@@ -74,7 +73,7 @@ fn one_client_is_plain_training() {
     let stateless = Recipe { optimizer, schedule: Schedule::Cosine { warmup: 0.0, min: 0.0 }, lr: 0.05, ..recipe() };
     let rounds = FederatedConfig { rounds: 3, local_epochs: 1, ..one };
     let (_, weights) = finish(&mut start(&stateless, &rounds, 1).unwrap(), |_| {}).unwrap();
-    assert!(weights == plain(&Recipe { epochs: 3, ..stateless }));
+    assert!(weights == plain(&Recipe { epochs: 3, ..stateless }).unwrap());
 }
 
 #[test]
@@ -108,7 +107,7 @@ fn a_run_resumes_after_each_round() {
         let first = stopped.run_round(&mut |_| {}).unwrap();
         let saved = stopped.save(&folder, &source);
         drop(stopped);
-        let resumed = Federation::resume(&Device::cpu(Some(2)).unwrap(), &folder, &data());
+        let resumed = Federation::resume(&Device::cpu(Some(2)).unwrap(), &folder, &data().unwrap());
         let _ = std::fs::remove_dir_all(&folder);
         saved.unwrap();
         let (rest, again) = finish(&mut resumed.unwrap(), |_| {}).unwrap();

@@ -32,19 +32,19 @@ fn recipe(method: Method) -> Recipe {
 type Outcome = (Vec<f64>, Vec<(String, Tensor)>);
 
 fn outcome(recipe: &Recipe) -> Outcome {
-    let device = Device::cpu(Some(2)).unwrap();
-    let tensors = lively(&model(), 1).unwrap();
-    let mut trainer = Trainer::new(&device, &model(), &tensors, data().unwrap(), recipe.clone()).unwrap();
+    run(recipe).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+fn run(recipe: &Recipe) -> Result<Outcome> {
+    let mut trainer = Trainer::new(&Device::cpu(Some(2))?, &model(), &lively(&model(), 1)?, data()?, recipe.clone())?;
     let mut losses = Vec::new();
     while !trainer.is_done() {
-        trainer
-            .run_epoch(&mut |_, report| {
-                losses.push(report.loss);
-                Ok(true)
-            })
-            .unwrap();
+        trainer.run_epoch(&mut |_, report| {
+            losses.push(report.loss);
+            Ok(true)
+        })?;
     }
-    (losses, trainer.weights().unwrap())
+    Ok((losses, trainer.weights()?))
 }
 
 /// PGD training without ARD and PRM.

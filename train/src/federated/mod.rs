@@ -376,6 +376,7 @@ mod tests {
             let updates: Vec<Update> =
                 clients.iter().enumerate().map(|(at, (n, values))| update(at, usize::from(*n), &floats(values))).collect();
             let total: i64 = clients.iter().map(|(n, _)| i64::from(*n)).sum();
+            #[expect(clippy::cast_possible_truncation, reason = "rounded once, as the average is")]
             let expected: Vec<f32> = (0..3)
                 .map(|at| {
                     let sum: i64 = clients.iter().map(|(n, values)| i64::from(*n) * i64::from(values[at])).sum();
