@@ -12,11 +12,11 @@ use train::federated::{FederatedConfig, Federation, Partition, Round, read_run, 
 use train::report::jsonl::Log;
 
 use super::common::Common;
+use super::journal::keep_records;
 use super::progress::Progress;
 use super::recipe::RecipeArgs;
 use super::screen;
 use super::start_args::StartArgs;
-use super::train::rewind;
 
 /// Train by federated averaging, the clients simulated on this machine
 ///
@@ -98,7 +98,7 @@ impl Args {
         let metrics = self.out.join("metrics.jsonl");
         if self.resume {
             let next = u64::from(federation.round());
-            rewind(&metrics, |record| {
+            keep_records(&metrics, |record| {
                 record.get("round").and_then(serde_json::Value::as_u64).is_some_and(|r| r < next)
             })?;
         }

@@ -6,7 +6,9 @@
 mod args;
 mod attack;
 mod attack_args;
+mod autoattack;
 mod bench;
+mod class_args;
 mod common;
 mod convert;
 mod demo;
@@ -16,11 +18,15 @@ mod eval;
 mod federated;
 mod gradients;
 mod images;
+mod journal;
 mod nullspace;
 mod plan;
 mod predict;
 mod progress;
 mod recipe;
+mod record;
+mod repeats;
+mod report;
 mod screen;
 mod selftest;
 mod start_args;
@@ -28,7 +34,7 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::Result;
 
 use common::Common;
@@ -58,7 +64,9 @@ enum Command {
     Federated(Box<federated::Args>),
     Eval(eval::Args),
     Attack(attack::Args),
+    Autoattack(Box<autoattack::Args>),
     Nullspace(nullspace::Args),
+    Report(report::Args),
     Predict(predict::Args),
     Gradients(gradients::Args),
     Convert(convert::Args),
@@ -77,7 +85,9 @@ impl Command {
             Self::Federated(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
+            Self::Autoattack(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
+            Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),
             Self::Convert(args) => args.run(common).map(done),
@@ -92,7 +102,9 @@ impl Command {
 /// Parses the arguments, runs what they ask for, and reports errors.
 pub fn main() -> ExitCode {
     // clap itself ends the process on `--help` (status 0) and on arguments that it can't read (status 2).
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.common.invocation = record::Invocation::new(&matches);
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
     command.run(&cli.common).unwrap_or_else(|error| {
         screen::note(format_args!("error: {error}"));
@@ -102,7 +114,7 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn the_definitions_agree_with_one_another() {

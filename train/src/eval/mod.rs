@@ -2,4 +2,7 @@
 
 pub mod accuracy;
 pub mod calibration;
+pub mod classes;
 pub mod corruption;
+pub mod outputs;
+pub mod sanity;
