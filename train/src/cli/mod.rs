@@ -15,6 +15,7 @@ mod demo;
 mod devices;
 mod dummy;
 mod eval;
+mod federated;
 mod gradients;
 mod images;
 mod journal;
@@ -24,9 +25,11 @@ mod predict;
 mod progress;
 mod recipe;
 mod record;
+mod repeats;
 mod report;
 mod screen;
 mod selftest;
+mod start_args;
 mod train;
 
 use std::process::ExitCode;
@@ -58,6 +61,7 @@ Example:
 enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
+    Federated(Box<federated::Args>),
     Eval(eval::Args),
     Attack(attack::Args),
     Autoattack(Box<autoattack::Args>),
@@ -78,6 +82,7 @@ impl Command {
         match self {
             Self::Demo(args) => args.run(common).map(done),
             Self::Train(args) => args.run(common).map(done),
+            Self::Federated(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
             Self::Autoattack(args) => args.run(common).map(done),

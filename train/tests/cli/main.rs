@@ -7,6 +7,7 @@ mod bench;
 mod common;
 mod cuda;
 mod lab;
+mod methods;
 mod results;
 mod resume;
 
@@ -26,6 +27,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
     for expected in [
         "demo",
         "train",
+        "federated",
         "eval",
         "attack",
         "nullspace",
