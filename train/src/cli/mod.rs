@@ -9,6 +9,8 @@ mod attack_args;
 mod bench;
 mod common;
 mod convert;
+mod corrupt;
+mod corruption_args;
 mod demo;
 mod devices;
 mod dummy;
@@ -53,8 +55,9 @@ Example:
 enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
-    Eval(eval::Args),
+    Eval(Box<eval::Args>),
     Attack(attack::Args),
+    Corrupt(corrupt::Args),
     Nullspace(nullspace::Args),
     Predict(predict::Args),
     Gradients(gradients::Args),
@@ -73,6 +76,7 @@ impl Command {
             Self::Train(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
+            Self::Corrupt(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),

@@ -9,7 +9,7 @@ use models::{Vit, VitConfig};
 use serde::Serialize;
 
 use super::calibration::{Calibration, Scores};
-use super::corruption::Corruption;
+use super::corruption::{Corruption, Corruptor, Options};
 use crate::attack::{Attack, AttackConfig};
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
@@ -56,6 +56,8 @@ pub struct CorruptionReport {
     pub severity: u8,
     /// Accuracy, a fraction.
     pub accuracy: f64,
+    /// Whether the figure can be compared with published ones: `frost` without the published photographs can't.
+    pub comparable: bool,
 }
 
 /// A batch after an attack.
@@ -171,24 +173,20 @@ impl Evaluator {
         data: &Arc<Dataset>,
         corruptions: &[Corruption],
         severities: &[u8],
+        options: &Options,
     ) -> Result<Vec<CorruptionReport>> {
-        let dims = data.dims();
-        let volume = data.volume();
         self.inputs.clear_delta(&mut self.store)?;
         let mut reports = Vec::new();
         for &corruption in corruptions {
             for &severity in severities {
-                let seed = self.seed;
+                let corruptor = Corruptor::new(corruption, severity, data.dims(), options)?;
                 let calibration = self.calibration(data, |samples| {
-                    let ids = samples.ids.clone();
-                    let count = samples.count;
-                    for (image, id) in samples.images.chunks_exact_mut(volume).zip(ids).take(count) {
-                        corruption.apply(image, dims, severity, seed, id)?;
-                    }
-                    Ok(())
+                    let Samples { images, ids, count, .. } = samples;
+                    corruptor.batch(images, ids.get(..*count).unwrap_or_default())
                 })?;
                 let accuracy = calibration.accuracy;
-                reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy });
+                let comparable = corruption != Corruption::Frost || options.frost.is_published();
+                reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy, comparable });
             }
         }
         Ok(reports)

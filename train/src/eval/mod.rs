@@ -3,3 +3,4 @@
 pub mod accuracy;
 pub mod calibration;
 pub mod corruption;
+pub mod mce;
