@@ -467,6 +467,12 @@ def odd_jpegs():
     return np.array([digest(levels.transpose(2, 0, 1)) for levels in colour + gray], dtype=np.uint32)
 
 
+def constants(column):
+    """[19, 5, 7], filled up with NaN."""
+    rows = [[np.atleast_1d(np.float64(row)) for row in pair[column]] for pair in C.values()]
+    return np.array([[np.pad(row, (0, 7 - len(row)), constant_values=np.nan) for row in five] for five in rows])
+
+
 def main():
     files, everything = {}, {}
     for side in (32, 224):
@@ -474,7 +480,9 @@ def main():
         everything[f"all{side}"] = whole
         digests = np.array([[digest(levels) for levels in row] for row in whole], dtype=np.uint32)
         kept = whole if side == 32 else whole.reshape(*whole.shape[:3], -1)[..., points(side)]
-        tensors = {"levels": np.ascontiguousarray(kept), "digests": digests, "clean": np.array([digest(picture(side).transpose(2, 0, 1))], dtype=np.uint32)}
+        clean = np.array([digest(picture(side).transpose(2, 0, 1))], dtype=np.uint32)
+        tensors = {"levels": np.ascontiguousarray(kept), "digests": digests, "clean": clean}
+        tensors["constants"] = constants(0 if side == 32 else 1)
         if side == 224:
             tensors["jpeg"] = odd_jpegs()
         files[f"corruptions_{side}.safetensors"] = save(tensors)

@@ -108,7 +108,7 @@ impl Args {
 }
 
 /// Threads of its own: as many as --threads says.
-fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool> {
+pub fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool> {
     if threads == Some(0) {
         return Err(Error::new("--threads", "at least one thread is needed"));
     }

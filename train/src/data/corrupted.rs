@@ -220,7 +220,7 @@ mod tests {
         let wrong: [(&[usize], Vec<u8>, &str); 4] = [
             (&[19], vec![0; 19], "five times"),
             (&[5, 4], vec![0; 20], "one list"),
-            (&[20], [vec![1, 0, 2, 1].repeat(4), vec![1, 0, 2, 2]].concat(), "do not repeat"),
+            (&[20], [[1, 0, 2, 1].repeat(4), vec![1, 0, 2, 2]].concat(), "do not repeat"),
             (&[20], [1, 0, 0, 1].repeat(5), "not those of the clean images"),
         ];
         for (dims, values, part) in wrong {

@@ -5,6 +5,7 @@
 mod bad_input;
 mod bench;
 mod common;
+mod corruptions;
 mod cuda;
 mod results;
 mod resume;
@@ -27,6 +28,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "train",
         "eval",
         "attack",
+        "corrupt",
         "nullspace",
         "predict",
         "gradients",

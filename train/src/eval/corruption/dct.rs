@@ -118,8 +118,8 @@ mod tests {
             let block: [i32; 64] = samples.try_into().unwrap();
             let mut transformed = block;
             forward(&mut transformed);
-            for at in 0..64 {
-                let error = f64::from(transformed[at]) / 8.0 - coefficient(&block, at / 8, at % 8);
+            for (at, value) in transformed.iter().enumerate() {
+                let error = f64::from(*value) / 8.0 - coefficient(&block, at / 8, at % 8);
                 prop_assert!(error.abs() < 0.25, "{} {}", at, error);
             }
             let mut back = transformed.map(|value| descale(value, 3));

@@ -5,7 +5,7 @@ use std::path::Path;
 use models::tensor_file::TensorFile;
 
 use super::picture::{Draws, Effect, Picture};
-use super::{Corruption, Corruptor, Frost, Options, SEVERITIES, jpeg::Jpeg};
+use super::{Corruption, Corruptor, Frost, Options, SEVERITIES, Scale, jpeg::Jpeg};
 
 const SEED: u64 = 7;
 const SAMPLE: u32 = 3;
@@ -13,7 +13,7 @@ const POINTS: usize = 576;
 
 fn golden(name: &str) -> TensorFile {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
-    TensorFile::open(&folder.join(name)).unwrap()
+    TensorFile::open(folder.join(name)).unwrap()
 }
 
 fn digest(levels: &[u8]) -> u32 {
@@ -107,6 +107,28 @@ fn compare(file: &str, side: i64, seen: impl Fn(&[u8]) -> Vec<u8>) {
         assert!(seen.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1), "{side} {corruption} {severity}");
         assert!(off * 1000 <= thousandths * size, "{side} {corruption} {severity}: {off} of {size} differ");
     }
+}
+
+#[test]
+fn constants_are_those_of_the_generators() {
+    for (file, scale) in
+        [("corruptions_32.safetensors", Scale::Cifar), ("corruptions_224.safetensors", Scale::ImageNet)]
+    {
+        let expected = golden(file).read("constants").unwrap(); // [19, 5, 7], filled up with NaN
+        let rows = Corruption::all().flat_map(|corruption| SEVERITIES.map(move |severity| (corruption, severity)));
+        for ((corruption, severity), expected) in rows.zip(expected.values::<f64>().unwrap().chunks_exact(7)) {
+            let count = expected.iter().take_while(|value| !value.is_nan()).count();
+            assert_eq!(corruption.constants(severity, scale).unwrap(), &expected[..count], "{corruption} {severity}");
+        }
+    }
+    // The lengths that NumPy gives the generators' `arange`.
+    let lengths = |scale| {
+        SEVERITIES.map(move |severity| match Corruption::ZoomBlur.constants(severity, scale).unwrap() {
+            &[stop, step] => super::zoom::factors(stop, step).len(),
+            _ => unreachable!("two constants"),
+        })
+    };
+    assert!(lengths(Scale::Cifar).eq([7, 12, 16, 21, 26]) && lengths(Scale::ImageNet).eq([12, 16, 11, 13, 11]));
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn halve(plane: &[u8], [height, width]: [usize; 2], [to_height, to_width]: [usiz
     let value = |y: usize, x: usize| u16::from(plane[y.min(height - 1) * width + x.min(width - 1)]);
     let mean = |y: usize, x: usize| {
         let sum: u16 = [(0, 0), (0, 1), (1, 0), (1, 1)].iter().map(|(dy, dx)| value(2 * y + dy, 2 * x + dx)).sum();
-        let bias = if x % 2 == 0 { 1 } else { 2 };
+        let bias = if x.is_multiple_of(2) { 1 } else { 2 };
         u8::try_from((sum + bias) >> 2).unwrap_or(u8::MAX)
     };
     (0..to_height).flat_map(|y| (0..to_width).map(move |x| (y, x))).map(|(y, x)| mean(y, x)).collect()
@@ -136,11 +136,12 @@ fn enlarge(plane: &[u8], [to_height, to_width]: [usize; 2]) -> Vec<u8> {
     let mut out = Vec::with_capacity(to_height * to_width);
     for y in 0..to_height {
         let near = y / 2;
-        let far = if y % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(height - 1) };
+        let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(height - 1) };
         let column = |x: usize| 3 * u16::from(plane[near * width + x]) + u16::from(plane[far * width + x]);
         let value = |x: usize| {
             let near = x / 2;
-            let (far, bias) = if x % 2 == 0 { (near.saturating_sub(1), 8) } else { ((near + 1).min(width - 1), 7) };
+            let (far, bias) =
+                if x.is_multiple_of(2) { (near.saturating_sub(1), 8) } else { ((near + 1).min(width - 1), 7) };
             u8::try_from((3 * column(near) + column(far) + bias) >> 4).unwrap_or(u8::MAX)
         };
         out.extend((0..to_width).map(value));

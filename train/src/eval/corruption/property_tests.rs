@@ -122,6 +122,151 @@ fn bad_input_is_refused_and_left_alone() {
     assert!("smog".parse::<Corruption>().unwrap_err().to_string().contains("pixelate"));
 }
 
+/// Levels of some drawn pictures, [n, 3, side, side].
+fn pictures(side: usize, count: usize) -> Vec<u8> {
+    let options = crate::data::Options { size: Some(side), limit: Some(count), ..Default::default() };
+    let data = crate::data::open("synthetic", crate::data::Split::Test, &options).unwrap();
+    (0..count).flat_map(|index| data.image_u8(index).unwrap().to_vec()).collect()
+}
+
+/// Mean squared difference of levels.
+fn distance(a: &[u8], b: &[u8]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum::<f64>() / a.len() as f64
+}
+
+/// Some are not ordered by their constants: they trade one for another, water for mud, gray for colour. The mean over many
+/// random height maps falls for fog, but not over two.
+#[test]
+fn mean_psnr_falls_with_severity() {
+    use Corruption::{ElasticTransform, Fog, Frost, GlassBlur, Saturate, Spatter};
+    for (side, count) in [(32, 16), (96, 2)] {
+        let (clean, dims) = (pictures(side, count), [3, side, side]);
+        for corruption in Corruption::all() {
+            let options = Options { final_jpeg: false, ..Options::default() };
+            let distances = SEVERITIES.map(|severity| {
+                let corruptor = Corruptor::new(corruption, severity, dims, &options).unwrap();
+                let images = clean.chunks_exact(3 * side * side).enumerate();
+                let error = |(id, image): (usize, &[u8])| {
+                    let mut levels = image.to_vec();
+                    corruptor.levels(&mut levels, u32::try_from(id).unwrap()).unwrap();
+                    distance(&levels, image)
+                };
+                images.map(error).map(|mse| 10.0 * (255.0 * 255.0 / mse).log10()).sum::<f64>() / count as f64
+            });
+            let psnr: Vec<f64> = distances.collect();
+            if !matches!(corruption, ElasticTransform | Fog | Frost | GlassBlur | Saturate | Spatter) {
+                assert!(psnr.is_sorted_by(|mild, strong| mild > strong), "{side} {corruption} {psnr:?}");
+            }
+            if !matches!(corruption, ElasticTransform | Saturate) {
+                assert!(psnr[4] < psnr[0], "{side} {corruption} {psnr:?}");
+            }
+        }
+    }
+}
+
+/// Moments of a result of flat gray, in units of white, and of the share of extreme levels.
+fn moments(corruption: Corruption, severity: u8, level: u8) -> (f64, f64) {
+    let levels = corrupt(corruption, &image(&[level; 3 * 64 * 64]), [3, 64, 64], severity);
+    let offsets: Vec<f64> = levels.iter().map(|&v| (f64::from(v) + 0.5 - f64::from(level)) / 255.0).collect();
+    let mean = offsets.iter().sum::<f64>() / offsets.len() as f64;
+    (mean, offsets.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / offsets.len() as f64)
+}
+
+/// Five standard errors at 12,288 draws: 0.045 deviations of a mean, 0.064 of a variance (and a little for truncation).
+#[test]
+fn shot_and_speckle_noise_have_their_variances() {
+    for severity in SEVERITIES {
+        let gray = 100.0 / 255.0;
+        let photons = Corruption::ShotNoise.constants(severity, Scale::Cifar).unwrap()[0];
+        let (mean, variance) = moments(Corruption::ShotNoise, severity, 100);
+        let expected = gray / photons;
+        // Counts are whole, so that what truncation takes depends on the constant: up to half a level more or less.
+        assert!(mean.abs() < 0.046 * expected.sqrt() + 0.5 / 255.0, "{severity} {mean}");
+        assert!((variance / expected - 1.0).abs() < 0.08, "{severity} {variance} {expected}");
+        let deviation = Corruption::SpeckleNoise.constants(severity, Scale::Cifar).unwrap()[0];
+        let (mean, variance) = moments(Corruption::SpeckleNoise, severity, 100);
+        let expected = (gray * deviation).powi(2);
+        assert!(mean.abs() < 0.046 * expected.sqrt(), "{severity} {mean}");
+        assert!((variance / expected - 1.0).abs() < 0.08, "{severity} {variance} {expected}");
+    }
+}
+
+#[test]
+fn impulse_noise_hits_its_share_evenly() {
+    for severity in SEVERITIES {
+        let share = Corruption::ImpulseNoise.constants(severity, Scale::Cifar).unwrap()[0];
+        let levels = corrupt(Corruption::ImpulseNoise, &image(&[100; 3 * 64 * 64]), [3, 64, 64], severity);
+        let count = |wanted: u8| levels.iter().filter(|&&level| level == wanted).count() as f64;
+        let (total, hit) = (levels.len() as f64, count(0) + count(255));
+        assert_eq!(hit + count(100), total);
+        assert!((hit - share * total).abs() < 5.0 * (share * total).sqrt(), "{severity} {hit}");
+        assert!((count(255) - hit / 2.0).abs() < 2.5 * hit.sqrt(), "{severity} {}", count(255));
+    }
+}
+
+#[test]
+fn draws_depend_on_seed_severity_and_sample_and_on_nothing_else() {
+    use Corruption::{DefocusBlur, GaussianBlur, JpegCompression, Pixelate, Saturate, ZoomBlur};
+    let still = [ZoomBlur, DefocusBlur, Corruption::Brightness, Corruption::Contrast, Pixelate, JpegCompression];
+    let still = [&still[..], &[GaussianBlur, Saturate]].concat();
+    let dims = [3, 32, 32];
+    let images: Vec<f32> = pictures(32, 4).iter().map(|&level| f32::from(level) / 255.0).collect();
+    let made = |corruption, seed, ids: [u32; 4], threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut images = images.clone();
+        let options = Options { seed, ..Options::default() };
+        let corruptor = Corruptor::new(corruption, 3, dims, &options).unwrap();
+        pool.install(|| corruptor.batch(&mut images, &ids)).unwrap();
+        images
+    };
+    for corruption in Corruption::all() {
+        let all = made(corruption, 1, [5, 6, 7, 8], 1);
+        assert_eq!(made(corruption, 1, [5, 6, 7, 8], 2), all, "{corruption}: threads");
+        let corruptor = Corruptor::new(corruption, 3, dims, &Options { seed: 1, ..Options::default() }).unwrap();
+        let mut last = images[3 * 3072..].to_vec();
+        corruptor.pixels(&mut last, 8).unwrap();
+        assert_eq!(last, all[3 * 3072..], "{corruption}: batch");
+        let (other_seed, other_ids) = (made(corruption, 2, [5, 6, 7, 8], 1), made(corruption, 1, [9, 10, 11, 12], 1));
+        assert_eq!(other_seed == all, still.contains(&corruption), "{corruption}: seed");
+        assert_eq!(other_ids == all, still.contains(&corruption), "{corruption}: sample");
+    }
+    // Gaussian noise of severities 4 and 5 differs by more than its strength.
+    let noise = |severity| {
+        let flat = image(&[128; 3072]);
+        let levels = corrupt(Corruption::GaussianNoise, &flat, dims, severity);
+        levels.iter().map(|&level| level > 127).collect::<Vec<bool>>()
+    };
+    assert_ne!(noise(4), noise(5));
+}
+
+#[test]
+fn small_and_odd_images_are_taken() {
+    for dims in [[3, 3, 3], [1, 5, 9], [3, 17, 33], [1, 70, 66], [3, 3, 90]] {
+        let count: usize = dims.iter().product();
+        for corruption in Corruption::all() {
+            for severity in [1, 3, 5] {
+                let mut levels: Vec<u8> = (0..count).map(|i| u8::try_from(i * 37 % 256).unwrap()).collect();
+                let corruptor = Corruptor::new(corruption, severity, dims, &Options::default()).unwrap();
+                corruptor.levels(&mut levels, 0).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_final_jpeg_is_for_large_images_only() {
+    for (side, changes) in [(SMALL_SIDE, false), (SMALL_SIDE + 1, true)] {
+        let clean = pictures(side, 1);
+        let made = |final_jpeg| {
+            let mut levels = clean.clone();
+            let options = Options { final_jpeg, ..Options::default() };
+            Corruptor::new(Corruption::Contrast, 1, [3, side, side], &options).unwrap().levels(&mut levels, 0).unwrap();
+            levels
+        };
+        assert_eq!(made(true) != made(false), changes);
+    }
+}
+
 proptest! {
     /// Grey images give the same in one channel and in three; constant images keep their level but for truncation.
     #[test]
