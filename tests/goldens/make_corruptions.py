@@ -7,8 +7,7 @@ Rewrites corruptions_32.safetensors and corruptions_224.safetensors beside this 
     venv/bin/python tests/goldens/make_corruptions.py [--check] [--dump FILE]
 
 The random draws are Philox's, recomputed here; everything else is NumPy, SciPy, OpenCV, scikit-image and Pillow, called as the
-generators call them (float32 and 8-bit steps included). Two parts have no library here and follow their formula: ImageMagick's
-motion blur, and the diamond-square map.
+generators call them. Two parts have no library here and follow their formula: ImageMagick's motion blur, the diamond-square map.
 """
 
 import io
@@ -28,7 +27,6 @@ HERE = Path(__file__).parent
 SEED, SAMPLE = 7, 3
 POINTS = 576
 U64 = np.uint64
-
 
 # ---- Draws ----------------------------------------------------------------------------------------------------------------
 
