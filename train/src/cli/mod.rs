@@ -11,6 +11,8 @@ mod bench;
 mod class_args;
 mod common;
 mod convert;
+mod corrupt;
+mod corruption_args;
 mod demo;
 mod devices;
 mod dummy;
@@ -62,9 +64,10 @@ enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
     Federated(Box<federated::Args>),
-    Eval(eval::Args),
+    Eval(Box<eval::Args>),
     Attack(attack::Args),
     Autoattack(Box<autoattack::Args>),
+    Corrupt(corrupt::Args),
     Nullspace(nullspace::Args),
     Report(report::Args),
     Predict(predict::Args),
@@ -86,6 +89,7 @@ impl Command {
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
             Self::Autoattack(args) => args.run(common).map(done),
+            Self::Corrupt(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),

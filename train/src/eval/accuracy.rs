@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::calibration::Calibration;
 use super::classes::ClassMap;
-use super::corruption::Corruption;
+use super::corruption::{Corruption, Corruptor, Options};
 use super::outputs::Outputs;
 use super::sanity::{self, Warning};
 use crate::attack::{Attack, AttackConfig};
@@ -61,6 +61,8 @@ pub struct CorruptionReport {
     pub severity: u8,
     /// Accuracy, a fraction.
     pub accuracy: f64,
+    /// Whether the figure can be compared with published ones: `frost` without the published photographs can't.
+    pub comparable: bool,
 }
 
 /// A batch after an attack.
@@ -110,6 +112,11 @@ impl Evaluator {
     /// The model's configuration.
     pub fn config(&self) -> &VitConfig {
         self.model.config()
+    }
+
+    /// Whether predictions depend on the seed.
+    pub fn is_random(&self) -> bool {
+        self.draws > 0
     }
 
     /// Images of a batch.
@@ -223,23 +230,19 @@ impl Evaluator {
         data: &Arc<Dataset>,
         corruptions: &[Corruption],
         severities: &[u8],
+        options: &Options,
     ) -> Result<Vec<CorruptionReport>> {
-        let dims = data.dims();
-        let volume = data.volume();
         let mut reports = Vec::new();
         for &corruption in corruptions {
             for &severity in severities {
-                let seed = self.seed;
+                let corruptor = Corruptor::new(corruption, severity, data.dims(), options)?;
                 let outputs = self.changed(data, |samples| {
-                    let ids = samples.ids.clone();
-                    let count = samples.count;
-                    for (image, id) in samples.images.chunks_exact_mut(volume).zip(ids).take(count) {
-                        corruption.apply(image, dims, severity, seed, id)?;
-                    }
-                    Ok(())
+                    let Samples { images, ids, count, .. } = samples;
+                    corruptor.batch(images, ids.get(..*count).unwrap_or_default())
                 })?;
                 let accuracy = outputs.scores()?.accuracy();
-                reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy });
+                let comparable = corruption != Corruption::Frost || options.frost.is_published();
+                reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy, comparable });
             }
         }
         Ok(reports)

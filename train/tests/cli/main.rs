@@ -5,6 +5,7 @@
 mod bad_input;
 mod bench;
 mod common;
+mod corruptions;
 mod cuda;
 mod lab;
 mod methods;
@@ -30,6 +31,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "federated",
         "eval",
         "attack",
+        "corrupt",
         "nullspace",
         "report",
         "predict",
