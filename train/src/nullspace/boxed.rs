@@ -400,6 +400,14 @@ mod tests {
         }
     }
 
+    /// Here the predictor-corrector without its safeguard goes round in circles.
+    #[test]
+    fn a_degenerate_superposition_is_found() {
+        let Setting { patches, splits, images: [source, target] } = setting(9_465_650_896_084_985_257, 4, true);
+        let found = superpose(&patches, &splits, &source, &target, Distance::L2).unwrap();
+        assert!(found.gap.unwrap() < 1e-8, "{found:?}");
+    }
+
     #[test]
     fn an_image_superposed_on_itself_stays() {
         let Setting { patches, splits, images: [image, _] } = setting(3, 4, false);

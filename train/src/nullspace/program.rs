@@ -158,8 +158,11 @@ impl Program {
             Kind::Boxed => 0.5 * (self.lower[i] + self.upper[i]),
         };
         let z: Vec<f64> = (0..n).map(z).collect();
-        // Multipliers of the size of the gradient: neither bound is favoured.
-        let size = (0..n).map(|i| (self.quadratic[i] * z[i] + self.linear[i]).abs()).fold(1e-3, f64::max);
+        // Multipliers of the size of the gradient, and of what the constraints lack: they favour neither bound, and do not
+        // press an entry to its bound before the constraints are nearly met.
+        let gradient = (0..n).map(|i| (self.quadratic[i] * z[i] + self.linear[i]).abs()).fold(1e-3, f64::max);
+        let lacking = transposed(&self.matrix, &self.residual(&z)).iter().fold(0.0_f64, |most, v| most.max(v.abs()));
+        let size = gradient + lacking;
         let multipliers = vec![size; n];
         Point { z, y: vec![0.0; self.right.len()], at_lower: multipliers.clone(), at_upper: multipliers }
     }
@@ -210,11 +213,20 @@ impl Program {
                 .sum::<f64>(),
         );
         let target = if mu > 0.0 { mu * (ahead / mu).clamp(0.0, 1.0).powi(3) } else { 0.0 };
-        let step = system.direction(point, &|i| {
-            let (dz, dl, du) = (predictor.z[i], predictor.at_lower[i], predictor.at_upper[i]);
-            (target - point.at_lower[i] * below[i] - dz * dl, target - point.at_upper[i] * above[i] + dz * du)
-        });
-        let (primal, dual) = system.lengths(point, &step);
+        // The second-order term supposes a full step: it counts as far as the predictor goes. Where it leads astray all the
+        // same, which could repeat for ever, a step towards the middle follows in its place.
+        let towards = |target: f64, weight: f64| {
+            let step = system.direction(point, &|i| {
+                let (dz, dl, du) = (weight * predictor.z[i], predictor.at_lower[i], predictor.at_upper[i]);
+                (target - point.at_lower[i] * below[i] - dz * dl, target - point.at_upper[i] * above[i] + dz * du)
+            });
+            let lengths = system.lengths(point, &step);
+            (step, lengths)
+        };
+        let (mut step, (mut primal, mut dual)) = towards(target, primal * dual);
+        if primal.min(dual) < 0.3 {
+            (step, (primal, dual)) = towards(0.5 * mu, 0.0);
+        }
         let finite = step.z.iter().chain(&step.y).all(|value| value.is_finite());
         // Rounding may carry an entry onto its bound where it can't be told from it any more: that ends the search.
         let moved: Vec<f64> = point.z.iter().zip(&step.z).map(|(z, d)| z + 0.999 * primal * d).collect();
