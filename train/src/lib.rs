@@ -9,6 +9,7 @@ pub mod eval;
 pub mod inputs;
 pub mod nullspace;
 pub mod optim;
+pub mod privacy;
 pub mod recipe;
 pub mod report;
 pub mod trainer;

@@ -174,8 +174,23 @@ impl DataArgs {
 }
 
 impl DataDetails {
+    /// As the flags' defaults say, with at most so many images.
+    pub fn most(limit: usize) -> Self {
+        let (split, interpolation) = (SplitName::Test, FilterName::Bicubic);
+        Self { split, limit: Some(limit), crop_pct: 0.9, interpolation }
+    }
+
     /// Images of the model's shape, of whatever classes.
     pub fn open(&self, spec: &str, config: &VitConfig, seed: u64) -> Result<Dataset> {
+        let split = match self.split {
+            SplitName::Train => data::Split::Train,
+            SplitName::Test => data::Split::Test,
+        };
+        self.open_split(spec, split, config, seed)
+    }
+
+    /// As [`DataDetails::open`], from a split that no flag chooses.
+    pub fn open_split(&self, spec: &str, split: data::Split, config: &VitConfig, seed: u64) -> Result<Dataset> {
         let [height, width] = config.image;
         let options = data::Options {
             size: (height == width).then_some(height),
@@ -187,10 +202,6 @@ impl DataDetails {
                 FilterName::Bicubic => Interpolation::Bicubic,
                 FilterName::Bilinear => Interpolation::Bilinear,
             },
-        };
-        let split = match self.split {
-            SplitName::Train => data::Split::Train,
-            SplitName::Test => data::Split::Test,
         };
         let dataset = data::open(spec, split, &options)?;
         let expected = [config.channels, height, width];

@@ -18,6 +18,7 @@ mod images;
 mod nullspace;
 mod plan;
 mod predict;
+mod privacy;
 mod progress;
 mod recipe;
 mod screen;
@@ -55,7 +56,8 @@ enum Command {
     Train(Box<train::Args>),
     Eval(eval::Args),
     Attack(attack::Args),
-    Nullspace(nullspace::Args),
+    Nullspace(Box<nullspace::Args>),
+    Privacy(Box<privacy::Args>),
     Predict(predict::Args),
     Gradients(gradients::Args),
     Convert(convert::Args),
@@ -74,6 +76,7 @@ impl Command {
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
+            Self::Privacy(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),
             Self::Convert(args) => args.run(common).map(done),

@@ -12,7 +12,8 @@ use engine::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::patches::{Patches, Split, rounded};
+use super::exact::rounded;
+use super::patches::{Patches, Split};
 use super::program::{Program, applied, transposed};
 
 /// How the largest noise is looked for.

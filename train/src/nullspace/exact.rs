@@ -281,7 +281,7 @@ fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounding is what the function is for")]
-fn rounded(value: f64) -> f32 {
+pub(crate) fn rounded(value: f64) -> f32 {
     value as f32
 }
 

@@ -3,7 +3,7 @@
 use engine::{Error, Result};
 use faer::Mat;
 
-use super::exact::{Tolerance, decompose};
+use super::exact::{Tolerance, decompose, rounded};
 
 /// A patch embedding `W diag(1 / std)`, `[d, c p^2]`, over images of one size. The model normalises pixels by mean and std; the
 /// mean cancels in differences.
@@ -141,9 +141,4 @@ impl Patches {
         let (channel, y, x) = (at / (height * width), at / width % height, at % width);
         (y / high * (width / wide) + x / wide, channel * high * wide + y % high * wide + x % wide)
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "rounding is what the function is for")]
-pub(super) fn rounded(value: f64) -> f32 {
-    value as f32
 }
