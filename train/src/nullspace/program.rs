@@ -48,7 +48,7 @@ const MOST_STEPS: usize = 80;
 /// Relative gap and residual at which the search ends.
 const TOLERANCE: f64 = 1e-12;
 
-/// The state of the search, with `below = z - lower` and `above = upper - z` kept apart, since they cancel near a bound.
+/// The state of the search: the point, and multipliers of the constraints and of the bounds.
 #[derive(Clone)]
 struct Point {
     z: Vec<f64>,
@@ -182,61 +182,28 @@ impl Program {
     /// One step of predictor and corrector; false where no further progress is possible.
     fn advance(&self, point: &mut Point, kinds: &[Kind]) -> bool {
         let n = kinds.len();
-        let boxed: Vec<usize> = (0..n).filter(|&i| kinds[i] == Kind::Boxed).collect();
         let below: Vec<f64> = (0..n).map(|i| point.z[i] - self.lower[i]).collect();
         let above: Vec<f64> = (0..n).map(|i| self.upper[i] - point.z[i]).collect();
-        let inverse: Vec<f64> = (0..n)
-            .map(|i| match kinds[i] {
-                Kind::Fixed => 0.0,
-                Kind::Free => 1.0 / self.quadratic[i],
-                Kind::Boxed => {
-                    1.0 / (self.quadratic[i] + point.at_lower[i] / below[i] + point.at_upper[i] / above[i])
-                }
-            })
-            .collect();
-        let Some(normal) = Normal::new(&self.matrix, &inverse) else { return false };
-        let mean = |a: f64| a / (2 * boxed.len()).max(1) as f64;
-        let mu =
-            mean(boxed.iter().map(|&i| point.at_lower[i] * below[i] + point.at_upper[i] * above[i]).sum::<f64>());
-        let system = System { program: self, kinds, below: &below, above: &above, inverse: &inverse, normal: &normal };
-        let predictor = system.direction(point, &|i| {
-            (-point.at_lower[i] * below[i], -point.at_upper[i] * above[i])
-        });
-        let (primal, dual) = system.lengths(point, &predictor);
-        let ahead = mean(
-            boxed
-                .iter()
-                .map(|&i| {
-                    let (dz, dl, du) = (primal * predictor.z[i], predictor.at_lower[i], predictor.at_upper[i]);
-                    (below[i] + dz) * (point.at_lower[i] + dual * dl) + (above[i] - dz) * (point.at_upper[i] + dual * du)
-                })
-                .sum::<f64>(),
-        );
-        let target = if mu > 0.0 { mu * (ahead / mu).clamp(0.0, 1.0).powi(3) } else { 0.0 };
-        // The second-order term supposes a full step: it counts as far as the predictor goes. Where it leads astray all the
-        // same, which could repeat for ever, a step towards the middle follows in its place.
-        let towards = |target: f64, weight: f64| {
-            let step = system.direction(point, &|i| {
-                let (dz, dl, du) = (weight * predictor.z[i], predictor.at_lower[i], predictor.at_upper[i]);
-                (target - point.at_lower[i] * below[i] - dz * dl, target - point.at_upper[i] * above[i] + dz * du)
-            });
-            let lengths = system.lengths(point, &step);
-            (step, lengths)
+        let inverse = |i: usize| match kinds[i] {
+            Kind::Fixed => 0.0,
+            Kind::Free => 1.0 / self.quadratic[i],
+            Kind::Boxed => 1.0 / (self.quadratic[i] + point.at_lower[i] / below[i] + point.at_upper[i] / above[i]),
         };
-        let (mut step, (mut primal, mut dual)) = towards(target, primal * dual);
-        if primal.min(dual) < 0.3 {
-            (step, (primal, dual)) = towards(0.5 * mu, 0.0);
-        }
+        let inverse: Vec<f64> = (0..n).map(inverse).collect();
+        let Some(normal) = Normal::new(&self.matrix, &inverse) else { return false };
+        let system = System { program: self, kinds, below: &below, above: &above, inverse: &inverse, normal: &normal };
+        let (step, primal, dual) = system.step(point);
         let finite = step.z.iter().chain(&step.y).all(|value| value.is_finite());
         // Rounding may carry an entry onto its bound where it can't be told from it any more: that ends the search.
         let moved: Vec<f64> = point.z.iter().zip(&step.z).map(|(z, d)| z + 0.999 * primal * d).collect();
-        let inside = boxed.iter().all(|&i| moved[i] > self.lower[i] && moved[i] < self.upper[i]);
+        let boxed = || (0..n).filter(|&i| kinds[i] == Kind::Boxed);
+        let inside = boxed().all(|i| moved[i] > self.lower[i] && moved[i] < self.upper[i]);
         if !finite || !inside || primal.max(dual) < 1e-12 {
             return false;
         }
         point.z = moved;
         point.y.iter_mut().zip(&step.y).for_each(|(y, d)| *y += 0.999 * dual * d);
-        for &i in &boxed {
+        for i in boxed() {
             point.at_lower[i] += 0.999 * dual * step.at_lower[i];
             point.at_upper[i] += 0.999 * dual * step.at_upper[i];
         }
@@ -265,6 +232,38 @@ struct System<'a> {
 }
 
 impl System<'_> {
+    /// Mehrotra's direction, and how far to go along it in the point and in its multipliers.
+    fn step(&self, at: &Point) -> (Direction, f64, f64) {
+        let predictor = self.direction(at, &|i| (-at.at_lower[i] * self.below[i], -at.at_upper[i] * self.above[i]));
+        let (primal, dual) = self.lengths(at, &predictor);
+        let (mu, ahead) = (self.mu(at, &predictor, 0.0, 0.0), self.mu(at, &predictor, primal, dual));
+        let target = if mu > 0.0 { mu * (ahead / mu).clamp(0.0, 1.0).powi(3) } else { 0.0 };
+        // The second-order term supposes a full step: it counts as far as the predictor goes. Where it leads astray all the
+        // same, which could repeat for ever, a step towards the middle follows in its place.
+        let towards = |target: f64, weight: f64| {
+            let step = self.direction(at, &|i| {
+                let (dz, dl, du) = (weight * predictor.z[i], predictor.at_lower[i], predictor.at_upper[i]);
+                let (lower, upper) = (at.at_lower[i] * self.below[i], at.at_upper[i] * self.above[i]);
+                (target - lower - dz * dl, target - upper + dz * du)
+            });
+            let (primal, dual) = self.lengths(at, &step);
+            (step, primal, dual)
+        };
+        let corrected = towards(target, primal * dual);
+        if corrected.1.min(corrected.2) < 0.3 { towards(0.5 * mu, 0.0) } else { corrected }
+    }
+
+    /// Mean product of slack and multiplier after a step of these lengths.
+    fn mu(&self, at: &Point, step: &Direction, primal: f64, dual: f64) -> f64 {
+        let boxed = || (0..self.kinds.len()).filter(|&i| self.kinds[i] == Kind::Boxed);
+        let product = |i: usize| {
+            let dz = primal * step.z[i];
+            (self.below[i] + dz) * (at.at_lower[i] + dual * step.at_lower[i])
+                + (self.above[i] - dz) * (at.at_upper[i] + dual * step.at_upper[i])
+        };
+        boxed().map(product).sum::<f64>() / (2 * boxed().count()).max(1) as f64
+    }
+
     /// The direction for which the products of multipliers and slacks change by `wanted`, lower bound first.
     fn direction(&self, at: &Point, wanted: &dyn Fn(usize) -> (f64, f64)) -> Direction {
         let program = self.program;

@@ -45,7 +45,8 @@ pub fn pull_back(patches: &Patches, delta: &[f32], limit: f64) -> Result<PulledB
     if !(limit > 0.0 && limit.is_finite()) {
         return Err(Error::new("pull-back", "the limit must be positive").with("limit", limit));
     }
-    let solved: Result<Vec<Part>> = delta.par_chunks(width).map(|delta| solve(patches.matrix(), delta, limit)).collect();
+    let solved: Result<Vec<Part>> =
+        delta.par_chunks(width).map(|delta| solve(patches.matrix(), delta, limit)).collect();
     let solved = solved?;
     let sum = |of: fn(&Part) -> f64| solved.iter().map(of).sum::<f64>();
     let length = sum(|part| part.length);
@@ -120,9 +121,9 @@ mod tests {
         let rows = patches.matrix().nrows();
         let parts = patches.gather(noise).unwrap();
         let embedded = parts.iter().map(|part| applied(patches.matrix(), part));
-        let squares = embedded.zip(delta.chunks(rows)).map(|(found, wanted)| {
-            found.iter().zip(wanted).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>()
-        });
+        let squares = embedded
+            .zip(delta.chunks(rows))
+            .map(|(found, wanted)| found.iter().zip(wanted).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>());
         squares.sum::<f64>().sqrt()
     }
 

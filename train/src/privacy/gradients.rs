@@ -233,7 +233,9 @@ pub fn analytic(config: &VitConfig, position: &[f64], weight: &[f64]) -> Result<
     let singular: Vec<f64> = singular.column_vector().iter().copied().collect();
     let largest = singular.first().copied().unwrap_or(0.0);
     if largest == 0.0 {
-        return Err(error("the position embedding has no gradient").help("it must be trained, and be in what is shared"));
+        return Err(
+            error("the position embedding has no gradient").help("it must be trained, and be in what is shared")
+        );
     }
     let least = largest * f64::from(f32::EPSILON) * patches.max(d) as f64;
     let rank = singular.iter().filter(|&&value| value > least).count();
@@ -304,7 +306,11 @@ mod tests {
             assert_eq!(leak.label(&gradient).unwrap(), label);
             let found = leak.analytic(&gradient).unwrap();
             assert_eq!((found.rank, found.patches), (6, 6));
-            assert!(psnr(&found.image, &original.f32()) > 50.0, "{} dB, {found:?}", psnr(&found.image, &original.f32()));
+            assert!(
+                psnr(&found.image, &original.f32()) > 50.0,
+                "{} dB, {found:?}",
+                psnr(&found.image, &original.f32())
+            );
         }
     }
 
@@ -340,7 +346,8 @@ mod tests {
             pixels[at] += step;
             cosine(&wide.parameters(&pixels, 2).unwrap(), &leaked).0
         };
-        let expected: Vec<f64> = (0..gradient.len()).map(|at| (distance(at, 1e-5) - distance(at, -1e-5)) / 2e-5).collect();
+        let expected: Vec<f64> =
+            (0..gradient.len()).map(|at| (distance(at, 1e-5) - distance(at, -1e-5)) / 2e-5).collect();
         let error: Vec<f64> = gradient.iter().zip(&expected).map(|(a, b)| a - b).collect();
         assert!(norm(&error) < 1e-3 * norm(&expected), "{} of {}", norm(&error), norm(&expected));
         // The parameters are what they were.
@@ -356,7 +363,8 @@ mod tests {
             let (c, y, x) = (f64::from(i / 96), f64::from(i / 12 % 8), f64::from(i % 12));
             0.5 + 0.4 * (0.4 * x + 0.3 * y + c).sin()
         };
-        let original = Images { pixels: (0..=255).map(wave).chain((0..32).map(|i| wave(i) * 0.5)).collect(), ..image(1) };
+        let original =
+            Images { pixels: (0..=255).map(wave).chain((0..32).map(|i| wave(i) * 0.5)).collect(), ..image(1) };
         let leaked = leak.parameters(&original.pixels, 2).unwrap();
         let how = Descent { steps: 100, lr: 0.1, tv: 0.02, signed: true, decay: true };
         let found = leak.descend(&leaked, 2, 4, 0, &how).unwrap();

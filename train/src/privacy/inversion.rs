@@ -258,7 +258,7 @@ mod tests {
         let start = Quality::of(&originals, &Images::noise(5, &ids, DIMS).f32(), DIMS).unwrap();
         let end = Quality::of(&originals, &two.images, DIMS).unwrap();
         assert!(end.mean_psnr > start.mean_psnr + 10.0, "{} from {}", end.mean_psnr, start.mean_psnr);
-        assert_eq!(end.reidentified, 1.0);
+        assert_eq!(end.reidentified, Some(1.0));
         assert!(two.curve[149] < 1e-2 * two.curve[0], "{:?}", two.curve);
         assert!(two.images.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
     }

@@ -165,14 +165,23 @@ mod tests {
     /// By definition: all pairs, all thresholds.
     fn naive(members: &[f64], others: &[f64]) -> (f64, f64, f64) {
         let pairs = members.iter().flat_map(|m| others.iter().map(move |o| (m, o)));
-        let wins: f64 = pairs.map(|(m, o)| if m > o { 1.0 } else if m == o { 0.5 } else { 0.0 }).sum();
+        let wins: f64 = pairs
+            .map(|(m, o)| {
+                if m > o {
+                    1.0
+                } else if m == o {
+                    0.5
+                } else {
+                    0.0
+                }
+            })
+            .sum();
         let rate = |scores: &[f64], least: f64| {
             scores.iter().filter(|&&score| score >= least).count() as f64 / scores.len() as f64
         };
         let thresholds = || members.iter().chain(others).copied();
-        let at = |most: f64| {
-            thresholds().filter(|&t| rate(others, t) <= most).map(|t| rate(members, t)).fold(0.0, f64::max)
-        };
+        let at =
+            |most: f64| thresholds().filter(|&t| rate(others, t) <= most).map(|t| rate(members, t)).fold(0.0, f64::max);
         (wins / (members.len() * others.len()) as f64, at(0.001), at(0.01))
     }
 
@@ -231,8 +240,7 @@ mod tests {
         let hardness: Vec<f64> = (0..400).map(|i| 20.0 * normal(0, i)).collect();
         let shadows: Vec<Vec<f64>> =
             (1..9).map(|model| (0..400).map(|i| hardness[i] + normal(model, i)).collect()).collect();
-        let target: Vec<f64> =
-            (0..400).map(|i| hardness[i] + normal(9, i) + if i < 200 { 2.0 } else { 0.0 }).collect();
+        let target: Vec<f64> = (0..400).map(|i| hardness[i] + normal(9, i) + if i < 200 { 2.0 } else { 0.0 }).collect();
         let auc = |scores: &[f64]| Curve::of(&scores[..200], &scores[200..]).unwrap().auc;
         let ratio = likelihood_ratio(&target, &shadows).unwrap();
         assert!(auc(&target) < 0.65 && auc(&ratio) > 0.85, "{} {}", auc(&target), auc(&ratio));

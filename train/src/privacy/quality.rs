@@ -24,7 +24,9 @@ pub fn ssim(a: &[f32], b: &[f32], dims: [usize; 3]) -> Result<f64> {
             .with("shape [c, h, w]", format!("{dims:?}")));
     }
     if height < WINDOW || width < WINDOW {
-        return Err(Error::new("ssim", "the window of 11 x 11 does not fit").with("shape [c, h, w]", format!("{dims:?}")));
+        return Err(
+            Error::new("ssim", "the window of 11 x 11 does not fit").with("shape [c, h, w]", format!("{dims:?}"))
+        );
     }
     let area = height * width;
     let planes = a.chunks_exact(area).zip(b.chunks_exact(area));
@@ -40,8 +42,7 @@ pub fn ssim(a: &[f32], b: &[f32], dims: [usize; 3]) -> Result<f64> {
 fn plane(a: &[f64], b: &[f64], width: usize) -> f64 {
     let product = |p: &[f64], q: &[f64]| -> Vec<f64> { p.iter().zip(q).map(|(p, q)| p * q).collect() };
     let (mean_a, mean_b) = (blurred(a, width), blurred(b, width));
-    let (aa, bb, ab) =
-        (blurred(&product(a, a), width), blurred(&product(b, b), width), blurred(&product(a, b), width));
+    let (aa, bb, ab) = (blurred(&product(a, a), width), blurred(&product(b, b), width), blurred(&product(a, b), width));
     let (c1, c2) = (0.01_f64.powi(2), 0.03_f64.powi(2));
     let value = |i: usize| {
         let (ma, mb) = (mean_a[i], mean_b[i]);
@@ -65,9 +66,7 @@ fn blurred(plane: &[f64], width: usize) -> Vec<f64> {
         plane.chunks_exact(width).flat_map(|row| row.windows(WINDOW).map(|part| mean(&mut part.iter()))).collect();
     let across = width - WINDOW + 1;
     let down = plane.len() / width - WINDOW + 1;
-    (0..down * across)
-        .map(|at| mean(&mut rows.iter().skip(at).step_by(across).take(WINDOW)))
-        .collect()
+    (0..down * across).map(|at| mean(&mut rows.iter().skip(at).step_by(across).take(WINDOW))).collect()
 }
 
 /// Reconstructions against their originals.
@@ -81,8 +80,9 @@ pub struct Quality {
     pub mean_psnr: f64,
     /// Mean of `ssim`, where there is one.
     pub mean_ssim: Option<f64>,
-    /// Share of the reconstructions whose nearest original (Euclidean, in pixels) among all of them is their own.
-    pub reidentified: f64,
+    /// Share of the reconstructions whose nearest original (Euclidean, in pixels) among all of them is their own: top-1 among
+    /// n. `None` for a single image, which can't be mistaken.
+    pub reidentified: Option<f64>,
 }
 
 impl Quality {
@@ -100,13 +100,14 @@ impl Quality {
         let pairs = || originals.chunks_exact(volume).zip(found.chunks_exact(volume));
         let psnr: Vec<f64> = pairs().map(|(a, b)| psnr(a, b)).collect();
         let fits = dims[1] >= WINDOW && dims[2] >= WINDOW;
-        let ssim = if fits { pairs().map(|(a, b)| ssim(a, b, dims)).collect::<Result<Vec<f64>>>()? } else { Vec::new() };
+        let ssim =
+            if fits { pairs().map(|(a, b)| ssim(a, b, dims)).collect::<Result<Vec<f64>>>()? } else { Vec::new() };
         let own = found.chunks_exact(volume).enumerate().filter(|(at, image)| nearest(originals, image) == Some(*at));
         let count = psnr.len() as f64;
         Ok(Self {
             mean_psnr: psnr.iter().sum::<f64>() / count,
             mean_ssim: fits.then(|| ssim.iter().sum::<f64>() / count),
-            reidentified: own.count() as f64 / count,
+            reidentified: (psnr.len() > 1).then(|| own.count() as f64 / count),
             psnr,
             ssim,
         })
@@ -115,9 +116,8 @@ impl Quality {
 
 /// Position of the image that is nearest to `image`.
 fn nearest(images: &[f32], image: &[f32]) -> Option<usize> {
-    let distance = |other: &[f32]| -> f64 {
-        other.iter().zip(image).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
-    };
+    let distance =
+        |other: &[f32]| -> f64 { other.iter().zip(image).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum() };
     let distances = images.chunks_exact(image.len()).map(distance).enumerate();
     distances.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
 }
@@ -150,15 +150,16 @@ mod tests {
     fn reconstructions_are_matched_with_their_originals() {
         let originals: Vec<f32> = (0..3 * 16).map(|i| if i / 16 == i % 16 % 3 { 0.9 } else { 0.1 }).collect();
         let good = Quality::of(&originals, &originals, [1, 4, 4]).unwrap();
-        assert_eq!((good.reidentified, good.mean_ssim), (1.0, None));
+        assert_eq!((good.reidentified, good.mean_ssim), (Some(1.0), None));
+        assert_eq!(Quality::of(&originals[..16], &originals[..16], [1, 4, 4]).unwrap().reidentified, None);
         let mut swapped = originals.clone();
         swapped.rotate_left(16);
-        assert_eq!(Quality::of(&originals, &swapped, [1, 4, 4]).unwrap().reidentified, 0.0);
+        assert_eq!(Quality::of(&originals, &swapped, [1, 4, 4]).unwrap().reidentified, Some(0.0));
         let mut dim = originals.clone();
         dim.iter_mut().for_each(|v| *v += 0.1);
         let dim = Quality::of(&originals, &dim, [1, 4, 4]).unwrap();
         // A mean squared error of 0.01 is 20 dB.
-        assert!((dim.mean_psnr - 20.0).abs() < 1e-5 && dim.reidentified == 1.0, "{dim:?}");
+        assert!((dim.mean_psnr - 20.0).abs() < 1e-5 && dim.reidentified == Some(1.0), "{dim:?}");
         assert!(Quality::of(&[], &[], [1, 4, 4]).is_err());
     }
 }

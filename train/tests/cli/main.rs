@@ -6,6 +6,8 @@ mod bad_input;
 mod bench;
 mod common;
 mod cuda;
+mod nullspace;
+mod privacy;
 mod results;
 mod resume;
 
@@ -28,6 +30,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "eval",
         "attack",
         "nullspace",
+        "privacy",
         "predict",
         "gradients",
         "plan",

@@ -90,11 +90,8 @@ impl Args {
             SearchName::L1 => Search::L1,
         };
         let volume = patches.volume();
-        let found: Result<Vec<Noisy>> = images
-            .pixels
-            .par_chunks_exact(volume)
-            .map(|image| largest(&patches, &splits, image, search))
-            .collect();
+        let found: Result<Vec<Noisy>> =
+            images.pixels.par_chunks_exact(volume).map(|image| largest(&patches, &splits, image, search)).collect();
         let found = found?;
         let noisy: Vec<f32> = found.iter().flat_map(|noisy| noisy.image.iter().copied()).collect();
         let noise = difference(&noisy, &images.pixels);
@@ -105,9 +102,8 @@ impl Args {
         }
         let mut predictor = Predictor::new(&common.device()?, &loaded, self.batch.min(images.count), common.seed)?;
         let clean = logits(&mut predictor, images.pixels.clone())?;
-        let [nullspace, permuted] = [&noisy, &control].map(|pixels| {
-            logits(&mut predictor, pixels.clone()).and_then(|noisy| clean.compare(&noisy))
-        });
+        let [nullspace, permuted] = [&noisy, &control]
+            .map(|pixels| logits(&mut predictor, pixels.clone()).and_then(|noisy| clean.compare(&noisy)));
         let mean = |of: fn(&Noisy) -> f64| found.iter().map(of).sum::<f64>() / found.len().max(1) as f64;
         let most = |of: fn(&Noisy) -> f64| found.iter().map(of).fold(0.0_f64, f64::max);
         let report = Report {
@@ -149,7 +145,8 @@ impl Args {
         let [least, most] = report.range;
         screen.line(format_args!("pixels lie in [{least}, {most}]; largest |W v| {:.1e}", report.seen))?;
         if let Some(gap) = report.gap {
-            screen.line(format_args!("linear programmes: at most {gap:.1e} of an image's objective is left unproved"))?;
+            screen
+                .line(format_args!("linear programmes: at most {gap:.1e} of an image's objective is left unproved"))?;
         }
         screen.line(format_args!("largest logit {:.2}:", report.largest_logit))?;
         influences(&screen, &[("in the box", &report.nullspace), ("the same, permuted", &report.permuted)])

@@ -93,9 +93,8 @@ impl Source {
 
     /// The image at a position in --input or in the data.
     fn image(&self, config: &VitConfig, seed: u64, at: usize) -> Result<Vec<f32>> {
-        let missing = |count: usize| {
-            Error::new("nullspace", "there is no such image").with("position", at).with("images", count)
-        };
+        let missing =
+            |count: usize| Error::new("nullspace", "there is no such image").with("position", at).with("images", count);
         if let Some(input) = &self.input {
             let images = read_images(&TensorFile::open(input)?, config)?;
             let volume = images.pixels.len() / images.count;

@@ -163,7 +163,8 @@ fn read_noise(path: &PathBuf, loaded: &Loaded) -> Result<Vec<f32>> {
 
 fn show(screen: &Screen, report: &Report) -> Result<()> {
     if let Some(how) = &report.synthesis {
-        let end = if how.reached { "reached eps" } else { "did not reach eps: give more --rounds or a larger --noise-eps" };
+        let end =
+            if how.reached { "reached eps" } else { "did not reach eps: give more --rounds or a larger --noise-eps" };
         screen.line(format_args!("noise made in {} steps, influence {:.3e}: {end}", how.steps, how.influence))?;
     }
     let pulled = &report.pulled;

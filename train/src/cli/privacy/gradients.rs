@@ -102,7 +102,8 @@ impl Args {
         if let Some(first) = rows.first().and_then(|row| row.analytic.as_ref()) {
             let ranks = rows.iter().filter_map(|row| row.analytic.as_ref());
             let least = ranks.map(|analytic| analytic.rank).min().unwrap_or(first.rank);
-            screen.line(format_args!("independent tokens' gradients: at least {least} of {} patches", first.patches))?;
+            screen
+                .line(format_args!("independent tokens' gradients: at least {least} of {} patches", first.patches))?;
         }
         let name = match self.attack {
             AttackName::Analytic => "the closed form".to_owned(),

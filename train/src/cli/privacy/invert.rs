@@ -77,8 +77,7 @@ impl Args {
                 draws: draws(self.draws),
                 descent: self.descent.descent(false, 0.01),
             };
-            let mut inverter =
-                Inverter::new(&device, &loaded.config, &loaded.tensors, batch, config, common.seed)?;
+            let mut inverter = Inverter::new(&device, &loaded.config, &loaded.tensors, batch, config, common.seed)?;
             let inverted = inverter.run(&originals.pixels, &originals.ids)?;
             let quality = Quality::of(&originals.pixels, &inverted.images, dims)?;
             rows.push((format!("block {block}"), quality.clone()));

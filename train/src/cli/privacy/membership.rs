@@ -73,8 +73,7 @@ impl Args {
             rows.push(Row { attack, curve: Curve::of(members, others)? });
             Ok(())
         };
-        for (name, signal) in
-            [("loss", Signal::Loss), ("entropy", Signal::Entropy), ("confidence", Signal::Confidence)]
+        for (name, signal) in [("loss", Signal::Loss), ("entropy", Signal::Entropy), ("confidence", Signal::Confidence)]
         {
             add(name, &scores(&logits, classes, &all.labels, signal)?)?;
         }

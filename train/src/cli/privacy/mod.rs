@@ -136,7 +136,7 @@ fn qualities(screen: &Screen, rows: &[(String, Quality)]) -> Result<()> {
     let heading = ["from", "PSNR", "SSIM", "re-identified"].map(str::to_owned).to_vec();
     let row = |(name, quality): &(String, Quality)| {
         let ssim = quality.mean_ssim.map_or(String::new(), |ssim| format!("{ssim:.4}"));
-        let share = format!("{:.1}%", 100.0 * quality.reidentified);
+        let share = quality.reidentified.map_or(String::new(), |share| format!("{:.1}%", 100.0 * share));
         vec![name.clone(), format!("{:.2}", quality.mean_psnr), ssim, share]
     };
     screen.table(&std::iter::once(heading).chain(rows.iter().map(row)).collect::<Vec<_>>())
