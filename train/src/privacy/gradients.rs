@@ -359,12 +359,12 @@ mod tests {
         let (config, tensors) = model(16);
         let device = Device::cpu(Some(1)).unwrap();
         let mut leak = Leak::new(&device, &config, &tensors, DType::F32).unwrap();
-        let wave = |i: u8| {
+        let wave = |i: u16| {
             let (c, y, x) = (f64::from(i / 96), f64::from(i / 12 % 8), f64::from(i % 12));
             0.5 + 0.4 * (0.4 * x + 0.3 * y + c).sin()
         };
-        let original =
-            Images { pixels: (0..=255).map(wave).chain((0..32).map(|i| wave(i) * 0.5)).collect(), ..image(1) };
+        let mut original = image(1);
+        original.pixels = (0..288).map(wave).collect();
         let leaked = leak.parameters(&original.pixels, 2).unwrap();
         let how = Descent { steps: 100, lr: 0.1, tv: 0.02, signed: true, decay: true };
         let found = leak.descend(&leaked, 2, 4, 0, &how).unwrap();

@@ -90,7 +90,7 @@ fn originals(data: &Dataset) -> Result<Originals> {
         data.image_f32(index, image)?;
     }
     let ids = (0..data.len()).map(|id| u32::try_from(id).unwrap_or(u32::MAX)).collect();
-    let label = |at| data.label(at).map(|label| i32::try_from(label).unwrap_or(i32::MAX));
+    let label = |at| data.label(at);
     Ok(Originals { pixels, ids, labels: (0..data.len()).map(label).collect::<Result<_>>()? })
 }
 
