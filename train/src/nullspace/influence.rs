@@ -71,6 +71,8 @@ mod tests {
         let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
         let change = |a: f64, b: f64| 2.0 * (sigmoid(a) - sigmoid(b)).powi(2);
         assert!((found.mse_probs - 0.5 * (change(1.0, 0.5) + change(1.0, -1.0))).abs() < 1e-12);
+        let thirds = Influence::of(&[1.0, 0.0, 1.0, 0.0, 1.0, 0.0], &[1.0, 0.0, 0.0, 1.0, 2.0, 0.0], 2).unwrap();
+        assert!((thirds.agreement - 2.0 / 3.0).abs() < 1e-12);
         assert!(Influence::of(&[1.0; 3], &[1.0; 3], 2).is_err() && Influence::of(&[], &[], 2).is_err());
     }
 }

@@ -238,19 +238,16 @@ impl System<'_> {
         let (primal, dual) = self.lengths(at, &predictor);
         let (mu, ahead) = (self.mu(at, &predictor, 0.0, 0.0), self.mu(at, &predictor, primal, dual));
         let target = if mu > 0.0 { mu * (ahead / mu).clamp(0.0, 1.0).powi(3) } else { 0.0 };
-        // The second-order term supposes a full step: it counts as far as the predictor goes. Where it leads astray all the
-        // same, which could repeat for ever, a step towards the middle follows in its place.
-        let towards = |target: f64, weight: f64| {
-            let step = self.direction(at, &|i| {
-                let (dz, dl, du) = (weight * predictor.z[i], predictor.at_lower[i], predictor.at_upper[i]);
-                let (lower, upper) = (at.at_lower[i] * self.below[i], at.at_upper[i] * self.above[i]);
-                (target - lower - dz * dl, target - upper + dz * du)
-            });
-            let (primal, dual) = self.lengths(at, &step);
-            (step, primal, dual)
-        };
-        let corrected = towards(target, primal * dual);
-        if corrected.1.min(corrected.2) < 0.3 { towards(0.5 * mu, 0.0) } else { corrected }
+        // The second-order term supposes a full step: it counts as far as the predictor goes. At full weight it can go round
+        // in circles for ever.
+        let weight = primal * dual;
+        let corrected = self.direction(at, &|i| {
+            let (dz, dl, du) = (weight * predictor.z[i], predictor.at_lower[i], predictor.at_upper[i]);
+            let (lower, upper) = (at.at_lower[i] * self.below[i], at.at_upper[i] * self.above[i]);
+            (target - lower - dz * dl, target - upper + dz * du)
+        });
+        let (primal, dual) = self.lengths(at, &corrected);
+        (corrected, primal, dual)
     }
 
     /// Mean product of slack and multiplier after a step of these lengths.
