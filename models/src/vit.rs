@@ -253,8 +253,38 @@ impl Vit {
     /// # Errors
     /// A stochastic part is on and `run.random` is not there.
     pub fn encode(&self, tape: &mut Tape, store: &Store, patches: Value, run: &Run) -> Result<Output> {
-        let config = &self.config;
         let params = &self.read(tape, store, |name| !name.starts_with(PATCH_EMBED))?;
+        let x = self.trunk(tape, store, params, patches, self.config.depth, run)?;
+        self.head(tape, params, x)
+    }
+
+    /// Images [b, c, h, w] in [0, 1] to the tokens [b, n, d] after so many blocks, prefix tokens first; after 0 blocks, the
+    /// embedded patches with prefix tokens and position embedding.
+    ///
+    /// # Errors
+    /// More blocks than the model has; as [`Vit::embed`] and [`Vit::encode`].
+    pub fn hidden(&self, tape: &mut Tape, store: &Store, images: Value, blocks: usize, run: &Run) -> Result<Value> {
+        if blocks > self.config.depth {
+            return Err(Error::new("vit", "the model has fewer blocks")
+                .with("blocks", blocks)
+                .with("depth", self.config.depth));
+        }
+        let patches = self.embed(tape, store, images)?;
+        let params = &self.read(tape, store, |name| !name.starts_with(PATCH_EMBED))?;
+        self.trunk(tape, store, params, patches, blocks, run)
+    }
+
+    /// Patch tokens [b, p, d] to tokens [b, n, d] after so many blocks.
+    fn trunk(
+        &self,
+        tape: &mut Tape,
+        store: &Store,
+        params: &Params,
+        patches: Value,
+        blocks: usize,
+        run: &Run,
+    ) -> Result<Value> {
+        let config = &self.config;
         let optional = |present: bool, name: &str| present.then(|| params.get(name)).transpose();
         let mut x = tape.scope("tokens", |tape| {
             let parts = Parts {
@@ -266,10 +296,10 @@ impl Vit {
             };
             tokens(tape, patches, parts) // [b, n, d]
         })?;
-        for block in 0..config.depth {
+        for block in 0..blocks {
             x = tape.scope(format!("blocks.{block}"), |tape| self.block(tape, params, x, block, run))?;
         }
-        self.head(tape, params, x)
+        Ok(x)
     }
 
     /// Images [b, c, h, w] in [0, 1] to logits and features.
@@ -336,14 +366,14 @@ impl Vit {
         })?;
         tape.scope("mlp", |tape| {
             let y = self.norm(tape, params, attended, &format!("{name}.norm2"))?;
-            let y = self.hidden(tape, params, y, &name, run)?; // [b, n, mlp]
+            let y = self.widened(tape, params, y, &name, run)?; // [b, n, mlp]
             let y = self.dense(tape, params, y, &format!("{name}.mlp.fc2"), true, None)?;
             self.join(tape, params, attended, y, block, "2", run)
         })
     }
 
     /// First half of the MLP: linear, stochastic layer where configured, activation.
-    fn hidden(&self, tape: &mut Tape, params: &Params, x: Value, name: &str, run: &Run) -> Result<Value> {
+    fn widened(&self, tape: &mut Tape, params: &Params, x: Value, name: &str, run: &Run) -> Result<Value> {
         let activation = match self.config.activation {
             Activation::Gelu => kernels::activation::Activation::Gelu,
             Activation::Relu => kernels::activation::Activation::Relu,

@@ -179,14 +179,23 @@ impl DataArgs {
 }
 
 impl DataDetails {
+    /// As the flags' defaults say, with at most so many images.
+    pub fn most(limit: usize) -> Self {
+        let (split, interpolation) = (SplitName::Test, FilterName::Bicubic);
+        Self { split, limit: Some(limit), crop_pct: 0.9, interpolation }
+    }
+
     /// Options of the reader, and the part to read.
     pub fn options(&self, size: Option<usize>, channels: Option<usize>, seed: u64) -> (data::Options, data::Split) {
-        let split = match self.split {
+        let (limit, crop_pct, interpolation) = (self.limit, self.crop_pct, self.interpolation());
+        (data::Options { size, channels, limit, seed, crop_pct, interpolation }, self.split())
+    }
+
+    fn split(&self) -> data::Split {
+        match self.split {
             SplitName::Train => data::Split::Train,
             SplitName::Test => data::Split::Test,
-        };
-        let (limit, crop_pct, interpolation) = (self.limit, self.crop_pct, self.interpolation());
-        (data::Options { size, channels, limit, seed, crop_pct, interpolation }, split)
+        }
     }
 
     /// Filter of resizes.
@@ -199,8 +208,13 @@ impl DataDetails {
 
     /// Images of the model's shape, of whatever classes.
     pub fn open(&self, spec: &str, config: &VitConfig, seed: u64) -> Result<Dataset> {
+        self.open_split(spec, self.split(), config, seed)
+    }
+
+    /// As [`DataDetails::open`], from a split that no flag chooses.
+    pub fn open_split(&self, spec: &str, split: data::Split, config: &VitConfig, seed: u64) -> Result<Dataset> {
         let [height, width] = config.image;
-        let (options, split) = self.options((height == width).then_some(height), Some(config.channels), seed);
+        let (options, _) = self.options((height == width).then_some(height), Some(config.channels), seed);
         let dataset = data::open(spec, split, &options)?;
         let expected = [config.channels, height, width];
         if dataset.dims() == expected {

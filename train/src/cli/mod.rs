@@ -24,6 +24,7 @@ mod journal;
 mod nullspace;
 mod plan;
 mod predict;
+mod privacy;
 mod progress;
 mod recipe;
 mod record;
@@ -68,7 +69,8 @@ enum Command {
     Attack(attack::Args),
     Autoattack(Box<autoattack::Args>),
     Corrupt(corrupt::Args),
-    Nullspace(nullspace::Args),
+    Nullspace(Box<nullspace::Args>),
+    Privacy(Box<privacy::Args>),
     Report(report::Args),
     Predict(predict::Args),
     Gradients(gradients::Args),
@@ -91,6 +93,7 @@ impl Command {
             Self::Autoattack(args) => args.run(common).map(done),
             Self::Corrupt(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
+            Self::Privacy(args) => args.run(common).map(done),
             Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),

@@ -9,6 +9,8 @@ mod corruptions;
 mod cuda;
 mod lab;
 mod methods;
+mod nullspace;
+mod privacy;
 mod results;
 mod resume;
 
@@ -33,6 +35,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "attack",
         "corrupt",
         "nullspace",
+        "privacy",
         "report",
         "predict",
         "gradients",
