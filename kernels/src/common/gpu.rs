@@ -37,6 +37,7 @@ pub(crate) const LIBRARY: Library = &[
     ("quad.wgsl", include_str!("wgsl/quad.wgsl")),
     ("reduce.wgsl", include_str!("wgsl/reduce.wgsl")),
     ("rows.wgsl", include_str!("wgsl/rows.wgsl")),
+    ("scale.wgsl", include_str!("wgsl/scale.wgsl")),
     ("selection.wgsl", include_str!("wgsl/selection.wgsl")),
 ];
 
