@@ -16,7 +16,7 @@ pub fn cases() -> OpCases {
 }
 
 fn case(dims: [usize; 4]) -> Case {
-    of(format!("{NAME} {dims:?}"), dims, Fill::Uniform(0.05, 1.0))
+    of(format!("{NAME} {dims:?}"), dims, Fill::Uniform(0.2, 1.0))
 }
 
 /// Queries that do not attend at all, and one that hardly does.

@@ -2,7 +2,7 @@
 //! transformation, and the two training-time tricks of 2210.07540: ARD and PRM (algorithm A.3 of the method notes).
 
 use engine::rng::Philox;
-use engine::{DType, Error, Plan, Result, Store, Tape, Tensor, Value, Var};
+use engine::{DType, Plan, Result, Store, Tape, Tensor, Value, Var};
 use kernels::advance::advance;
 use kernels::combine::combine;
 use kernels::common::attack::Step;
@@ -16,7 +16,8 @@ use kernels::random_start;
 use models::Vit;
 use models::vit::Run;
 
-use super::{AttackConfig, Norm, Objective, Start};
+use super::mim::Velocity;
+use super::{AttackConfig, Norm, Objective, Start, eot};
 use crate::inputs::Inputs;
 
 /// A planned attack on one model and one batch's variables.
@@ -44,6 +45,8 @@ struct Vars {
     eps: Var,
     alpha: Var,
     keep: Var,
+    /// With momentum.
+    velocity: Option<Velocity>,
 }
 
 impl Attack {
@@ -58,6 +61,7 @@ impl Attack {
             eps: scalar(store, "attack.eps", config.eps.value())?,
             alpha: scalar(store, "attack.alpha", config.alpha.value())?,
             keep: scalar(store, "attack.keep", 1.0)?,
+            velocity: config.momentum.map(|mu| Velocity::new(store, inputs, mu)).transpose()?,
         };
         let start = plan_start(store, inputs, config, vars)?;
         let step = plan_step(store, model, inputs, config, vars)?;
@@ -128,6 +132,9 @@ fn plan_start(store: &mut Store, inputs: &Inputs, config: &AttackConfig, vars: V
         (Start::Random, Norm::L2) => random_start::Start::L2,
     };
     random_start::random_start(&mut tape, store, inputs.delta, origin, start, "attack.start")?;
+    if let Some(velocity) = vars.velocity {
+        velocity.clear(&mut tape, store, origin)?;
+    }
     advance(&mut tape, store, &[vars.random])?;
     tape.plan(store, &[])
 }
@@ -166,28 +173,20 @@ fn plan_step(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackCon
         patch_mask(&mut tape, store, inputs.delta, keep, random.state, model.config().patch, "attack.prm")?;
     }
     let delta = tape.var(store, inputs.delta)?;
-    let mut gradient: Option<Value> = None;
-    for draw in 0..config.eot {
-        let tag = if config.eot > 1 { format!("eot{draw}.") } else { String::new() };
+    let gradient = eot::gradient(&mut tape, config.eot, config.eot_loss, delta, |tape, tag| {
         let run = Run {
             random: Some(random),
             stochastic: config.stochastic,
             gate: config.ard.then_some(keep),
-            tag: &tag,
+            tag,
             ..Run::default()
         };
-        let losses = tape.scope(format!("attack{}", tag.trim_end_matches('.')), |tape| {
-            objective(tape, store, model, inputs, config, &run)
-        })?;
-        // The gradient of the sum over samples: each sample's own, whatever the batch.
-        let one = tape.gradients(losses, &[delta])?;
-        let one = *one.first().ok_or_else(|| Error::new("attack", "no gradient"))?;
-        gradient = Some(match gradient {
-            Some(sum) => combine(&mut tape, &[(1.0, sum), (1.0, one)])?,
-            None => one,
-        });
-    }
-    let gradient = gradient.ok_or_else(|| Error::new("attack", "eot is 0"))?;
+        objective(tape, store, model, inputs, config, &run)
+    })?;
+    let gradient = match vars.velocity {
+        Some(velocity) => velocity.accumulate(&mut tape, store, gradient)?,
+        None => gradient,
+    };
     let step = Step {
         delta: inputs.delta,
         gradient,
