@@ -12,6 +12,9 @@
 pub mod activation;
 pub mod adamw;
 pub mod advance;
+pub mod apgd_check;
+pub mod apgd_step;
+pub mod attack_watch;
 pub mod attention;
 pub mod box_adam;
 pub mod cases;
@@ -23,6 +26,7 @@ pub mod cross_entropy;
 pub mod dlr;
 pub mod drop_path;
 pub mod ema;
+pub mod fab_step;
 pub mod global_norm;
 pub mod grad_gate;
 pub mod keep_best;
@@ -47,8 +51,11 @@ pub mod residual;
 pub mod sgd;
 pub mod softmax_distance;
 pub mod softmin;
+pub mod square_keep;
+pub mod square_try;
 pub mod stochastic_linear;
 pub mod stochastic_scale;
+pub mod targeted;
 pub mod tokens;
 pub mod weighted_mean;
 
@@ -60,6 +67,9 @@ pub fn registry() -> Vec<OpCases> {
         activation::cases::cases(),
         adamw::cases::cases(),
         advance::cases::cases(),
+        apgd_check::cases::cases(),
+        apgd_step::cases::cases(),
+        attack_watch::cases::cases(),
         attention::cases::cases(),
         box_adam::cases::cases(),
         cast::cases::cases(),
@@ -69,6 +79,7 @@ pub fn registry() -> Vec<OpCases> {
         dlr::cases::cases(),
         drop_path::cases::cases(),
         ema::cases::cases(),
+        fab_step::cases::cases(),
         global_norm::cases::cases(),
         grad_gate::cases::cases(),
         keep_best::cases::cases(),
@@ -93,8 +104,11 @@ pub fn registry() -> Vec<OpCases> {
         sgd::cases::cases(),
         softmax_distance::cases::cases(),
         softmin::cases::cases(),
+        square_keep::cases::cases(),
+        square_try::cases::cases(),
         stochastic_linear::cases::cases(),
         stochastic_scale::cases::cases(),
+        targeted::cases::cases(),
         tokens::cases::cases(),
         weighted_mean::cases::cases(),
     ]

@@ -33,6 +33,7 @@ pub(crate) const LIBRARY: Library = &[
     ("optimizer.cuh", include_str!("cuda/optimizer.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),
     ("product.cuh", include_str!("gemm_cuda/product.cuh")),
+    ("progress.cuh", include_str!("cuda/progress.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
     ("ptx90.cuh", include_str!("ptx90.cuh")),
     ("ratio.cuh", include_str!("cuda/ratio.cuh")),

@@ -72,6 +72,12 @@ pub struct AttackConfig {
     pub eot: u32,
     /// What is averaged over those draws.
     pub eot_loss: EotLoss,
+    /// An iterate is accepted by its mean margin over so many draws of a stochastic model, the same draws for all iterates of
+    /// a sample, and the best one counts; 0 returns the last iterate (with restarts, that of the largest objective).
+    pub accept: u32,
+    /// The model's randomness stands still at this draw, the one that evaluation under the same seed knows by this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixed_draw: Option<u32>,
     /// Decay of the accumulated direction that steps follow (MIM, 1710.06081), 0 or more; none follows the gradient itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
@@ -95,6 +101,8 @@ impl Default for AttackConfig {
             objective: Objective::Ce,
             eot: 1,
             eot_loss: EotLoss::MeanLoss,
+            accept: 0,
+            fixed_draw: None,
             momentum: None,
             stochastic: false,
             ard: false,

@@ -28,20 +28,23 @@ pub struct Attack {
     /// Scores the perturbation and keeps the best per sample; only with restarts.
     choose: Option<Choose>,
     inputs: Inputs,
-    random: Var,
-    keep: Var,
+    vars: Vars,
 }
 
 struct Choose {
     plan: Plan,
     best: Var,
     score: Var,
+    /// Random state of the draws by which iterates are accepted.
+    state: Var,
 }
 
 /// Variables that the plans of one attack share.
 #[derive(Clone, Copy)]
 struct Vars {
     random: Var,
+    /// What the model draws from: the random state, or one that stands still.
+    noise: Var,
     eps: Var,
     alpha: Var,
     keep: Var,
@@ -56,8 +59,11 @@ impl Attack {
     /// The configuration makes no attack, or the device is out of memory.
     pub fn new(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig) -> Result<Self> {
         config.validate()?;
+        let state = |store: &mut Store, name: &str| store.data_var(name, DType::U32, &[engine::rng::STATE_WORDS]);
+        let random = state(store, "attack.random")?;
         let vars = Vars {
-            random: store.data_var("attack.random", DType::U32, &[engine::rng::STATE_WORDS])?,
+            random,
+            noise: if config.fixed_draw.is_some() { state(store, "attack.noise")? } else { random },
             eps: scalar(store, "attack.eps", config.eps.value())?,
             alpha: scalar(store, "attack.alpha", config.alpha.value())?,
             keep: scalar(store, "attack.keep", 1.0)?,
@@ -65,8 +71,12 @@ impl Attack {
         };
         let start = plan_start(store, inputs, config, vars)?;
         let step = plan_step(store, model, inputs, config, vars)?;
-        let choose = if config.restarts > 1 { Some(plan_choose(store, model, inputs, config, vars)?) } else { None };
-        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, random: vars.random, keep: vars.keep })
+        let choose = if config.restarts > 1 || config.accept > 0 {
+            Some(plan_choose(store, model, inputs, config, vars)?)
+        } else {
+            None
+        };
+        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, vars })
     }
 
     /// What is attacked with.
@@ -86,9 +96,13 @@ impl Attack {
     /// # Errors
     /// The device failed.
     pub fn run(&self, store: &mut Store, seed: u64, step: u32, keep: f32) -> Result<()> {
-        store.write_values(self.keep, &[keep])?;
-        store.write_values(self.random, &Philox::state(seed, step))?;
+        store.write_values(self.vars.keep, &[keep])?;
+        store.write_values(self.vars.random, &Philox::state(seed, step))?;
+        if let Some(draw) = self.config.fixed_draw {
+            store.write_values(self.vars.noise, &Philox::state(seed, draw))?;
+        }
         if let Some(choose) = &self.choose {
+            store.write_values(choose.state, &Philox::state(seed, step))?;
             let low = vec![f32::NEG_INFINITY; self.inputs.batch];
             store.write_values(choose.score, &low)?;
         }
@@ -96,10 +110,14 @@ impl Attack {
         device.run(|| {
             for _ in 0..self.config.restarts {
                 self.start.replay(store)?;
+                let accepts = self.choose.as_ref().filter(|_| self.config.accept > 0);
                 for _ in 0..self.config.steps {
                     self.step.replay(store)?;
+                    if let Some(choose) = accepts {
+                        choose.plan.replay(store)?;
+                    }
                 }
-                if let Some(choose) = &self.choose {
+                if let (Some(choose), None) = (&self.choose, accepts) {
                     choose.plan.replay(store)?;
                 }
             }
@@ -166,11 +184,12 @@ fn objective(
 
 fn plan_step(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
     let mut tape = Tape::new();
-    let random = inputs.draws(&mut tape, store, vars.random)?;
+    let random = inputs.draws(&mut tape, store, vars.noise)?;
     let keep = tape.var(store, vars.keep)?;
     if config.prm {
         // Before the forward pass: masked patches restart from 0, and the step below moves every patch.
-        patch_mask(&mut tape, store, inputs.delta, keep, random.state, model.config().patch, "attack.prm")?;
+        let state = tape.var(store, vars.random)?;
+        patch_mask(&mut tape, store, inputs.delta, keep, state, model.config().patch, "attack.prm")?;
     }
     let delta = tape.var(store, inputs.delta)?;
     let gradient = eot::gradient(&mut tape, config.eot, config.eot_loss, delta, |tape, tag| {
@@ -207,10 +226,22 @@ fn plan_choose(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackC
     let best = store.single("attack.best", engine::Role::Data, store.spec(inputs.delta)?)?;
     let score = store.data_var("attack.score", DType::F32, &[inputs.batch])?;
     let mut tape = Tape::new();
-    let random = inputs.draws(&mut tape, store, vars.random)?;
+    let state = if config.accept > 0 {
+        store.data_var("attack.accept", DType::U32, &[engine::rng::STATE_WORDS])?
+    } else {
+        vars.noise
+    };
+    let random = inputs.draws(&mut tape, store, state)?;
     let run = Run { random: Some(random), stochastic: config.stochastic, ..Run::default() };
-    let losses = objective(&mut tape, store, model, inputs, config, &run)?;
+    let scores = if config.accept > 0 {
+        eot::mean(&mut tape, config.accept, "accept", |tape, tag| {
+            let by_margin = AttackConfig { objective: Objective::Margin, ..config.clone() };
+            objective(tape, store, model, inputs, &by_margin, &Run { tag, ..run })
+        })?
+    } else {
+        objective(&mut tape, store, model, inputs, config, &run)?
+    };
     let delta = tape.var(store, inputs.delta)?;
-    keep_best(&mut tape, store, best, score, delta, losses)?;
-    Ok(Choose { plan: tape.plan(store, &[])?, best, score })
+    keep_best(&mut tape, store, best, score, delta, scores)?;
+    Ok(Choose { plan: tape.plan(store, &[])?, best, score, state })
 }
