@@ -3,3 +3,5 @@
 pub mod accuracy;
 pub mod calibration;
 pub mod corruption;
+pub mod interval;
+pub mod randomised;
