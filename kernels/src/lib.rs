@@ -38,6 +38,7 @@ pub mod linf_step;
 pub mod log_received;
 pub mod margin;
 pub mod mark_key;
+pub mod mart;
 pub mod momentum;
 pub mod mse;
 pub mod normalise;
@@ -92,6 +93,7 @@ pub fn registry() -> Vec<OpCases> {
         margin::cases::cases(),
         mark_key::cases::cases(),
         momentum::cases::cases(),
+        mart::cases::cases(),
         mse::cases::cases(),
         normalise::cases::cases(),
         paste::cases::cases(),

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod eps;
 pub mod eval;
 pub mod inputs;
+pub mod losses;
 pub mod nullspace;
 pub mod optim;
 pub mod recipe;

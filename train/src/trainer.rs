@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use engine::{DType, Device, Error, Plan, Result, Store, Tape, Tensor, Value};
-use kernels::combine::combine;
-use kernels::cross_entropy::cross_entropy;
-use kernels::weighted_mean::{Reduction, weighted_mean};
-use models::vit::Run;
 use models::{Vit, VitConfig};
 
 use crate::attack::Attack;
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
 use crate::inputs::Inputs;
+use crate::losses;
 use crate::nullspace::approximate::{Synthesis, Synthesiser};
 use crate::optim;
 use crate::recipe::{Method, Recipe};
@@ -86,7 +83,7 @@ impl Trainer {
         let noise = synthesiser.as_ref().map(|synthesiser| synthesiser.noise(&store)).transpose()?;
         let mut tape = Tape::new();
         let noise = noise.map(|noise| tape.var(&store, noise)).transpose()?;
-        let loss = record_loss(&mut tape, &store, &model, &inputs, attack.is_some(), noise)?;
+        let loss = losses::record(&mut tape, &store, &model, &inputs, &recipe.method, noise)?;
         let gradients = tape.backward(loss, None, &[], &[(&store, model.params())])?;
         let flat = *gradients.groups.first().ok_or_else(|| Error::new("trainer", "no gradient"))?;
         let norm = state.record(&mut tape, &store, flat, recipe.clip)?;
@@ -246,17 +243,27 @@ impl Trainer {
         self.store.write_values(self.state.lr, &[lr as f32])?;
         let number = self.number(steps)?;
         self.inputs.seed(&mut self.store, self.recipe.seed, number)?;
-        if let (Some(attack), Method::Adversarial(adversarial)) = (&self.attack, &self.recipe.method) {
-            #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
-            let ahead = f64::from(self.epoch) + (self.step + 1) as f64 / steps as f64;
-            #[expect(clippy::cast_possible_truncation, reason = "a probability")]
-            let keep = adversarial.keep(ahead) as f32;
-            // An attack takes at most steps + 1 draws per restart; the stride keeps two batches' draws apart.
-            let stride = (attack.config().steps + 1) * attack.config().restarts;
-            attack.run(&mut self.store, self.recipe.seed, number.wrapping_mul(stride), keep)?;
-        }
+        self.attack(number, steps)?;
         self.plan.replay(&mut self.store)?;
         Ok(lr)
+    }
+
+    /// Attacks the batch that lies in the inputs, where the method does so at this step.
+    fn attack(&mut self, number: u32, steps: usize) -> Result<()> {
+        let (Some(attack), Method::Adversarial(adversarial)) = (&self.attack, &self.recipe.method) else {
+            return Ok(());
+        };
+        #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
+        let ahead = f64::from(self.epoch) + (self.step + 1) as f64 / steps as f64;
+        let keep = adversarial.keep(ahead);
+        if adversarial.skips(self.recipe.seed, number, keep, self.model.config().depth) {
+            return self.inputs.clear_delta(&mut self.store);
+        }
+        attack.set_radius(&mut self.store, adversarial.radius(keep))?;
+        // An attack takes at most steps + 1 draws per restart; the stride keeps two batches' draws apart.
+        let stride = (attack.config().steps + 1) * attack.config().restarts;
+        #[expect(clippy::cast_possible_truncation, reason = "a probability")]
+        attack.run(&mut self.store, self.recipe.seed, number.wrapping_mul(stride), keep as f32)
     }
 
     /// Number of the step since the start of the run.
@@ -295,40 +302,4 @@ fn check_data(config: &VitConfig, data: &Dataset) -> Result<()> {
             .help("give the model a fresh head: --new-head"));
     }
     Ok(())
-}
-
-fn record_loss(
-    tape: &mut Tape,
-    store: &Store,
-    model: &Vit,
-    inputs: &Inputs,
-    attacked: bool,
-    noise: Option<Value>,
-) -> Result<Value> {
-    let images = tape.var(store, inputs.images)?;
-    let targets = tape.var(store, inputs.targets)?;
-    let weights = tape.var(store, inputs.weights)?;
-    let random = Some(inputs.draws(tape, store, inputs.random)?);
-    let x = if attacked {
-        let delta = tape.var(store, inputs.delta)?;
-        combine(tape, &[(1.0, images), (1.0, delta)])?
-    } else {
-        images
-    };
-    let patches = model.embed(tape, store, x)?;
-    let mut passes = vec![("", None)];
-    if noise.is_some() {
-        passes.push(("noisy.", noise));
-    }
-    let mut terms = Vec::new();
-    for (tag, noise) in passes {
-        let run = Run { random, drop_path: true, stochastic: true, gate: None, noise, tag };
-        let logits = model.encode(tape, store, patches, &run)?.logits;
-        let losses = cross_entropy(tape, logits, targets)?;
-        terms.push((1.0, weighted_mean(tape, losses, weights, Reduction::Mean)?));
-    }
-    match terms.as_slice() {
-        [(_, loss)] => Ok(*loss),
-        terms => combine(tape, terms),
-    }
 }

@@ -29,6 +29,7 @@ pub(crate) const LIBRARY: Library = &[
     ("epilogue.cuh", include_str!("gemm_cuda/epilogue.cuh")),
     ("four.cuh", include_str!("cuda/four.cuh")),
     ("lanes.cuh", include_str!("cuda/lanes.cuh")),
+    ("mart.cuh", include_str!("cuda/mart.cuh")),
     ("math.cuh", include_str!("cuda/math.cuh")),
     ("optimizer.cuh", include_str!("cuda/optimizer.cuh")),
     ("philox.cuh", include_str!("cuda/philox.cuh")),

@@ -29,6 +29,7 @@ pub(crate) const LIBRARY: Library = &[
     ("law.wgsl", include_str!("wgsl/law.wgsl")),
     ("layer_norm_backward.wgsl", include_str!("wgsl/layer_norm_backward.wgsl")),
     ("layer_norm_forward.wgsl", include_str!("wgsl/layer_norm_forward.wgsl")),
+    ("mart.wgsl", include_str!("wgsl/mart.wgsl")),
     ("math.wgsl", include_str!("wgsl/math.wgsl")),
     ("norm.wgsl", include_str!("wgsl/norm.wgsl")),
     ("pair.wgsl", include_str!("wgsl/pair.wgsl")),

@@ -37,6 +37,8 @@ pub enum Objective {
     Ce,
     /// Largest wrong logit minus the true one (Carlini-Wagner), uncapped.
     Margin,
+    /// Divergence `KL(p(x) || p(x'))` from the model's own prediction on the clean image; needs no labels (TRADES, 1901.08573).
+    Kl,
 }
 
 /// Where the perturbation starts.
@@ -48,6 +50,8 @@ pub enum Start {
     Random,
     /// Zero.
     Zero,
+    /// Normal, of deviation 0.001 in units of [0, 1], whatever the radius; then into the box (TRADES and MART).
+    Normal,
 }
 
 /// A gradient attack.
@@ -136,6 +140,8 @@ impl AttackConfig {
             (Some(_), Objective::Margin) => "mim-cw",
             (None, Objective::Ce) => "pgd",
             (None, Objective::Margin) => "cw",
+            (Some(_), Objective::Kl) => "mim-kl",
+            (None, Objective::Kl) => "kl",
         };
         let restarts = if self.restarts > 1 { format!("-r{}", self.restarts) } else { String::new() };
         let eot = match self.eot_loss {

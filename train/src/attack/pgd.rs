@@ -2,12 +2,14 @@
 //! transformation, and the two training-time tricks of 2210.07540: ARD and PRM (algorithm A.3 of the method notes).
 
 use engine::rng::Philox;
-use engine::{DType, Plan, Result, Store, Tape, Tensor, Value, Var};
+use engine::{DType, Error, Plan, Result, Store, Tape, Tensor, Value, Var};
 use kernels::advance::advance;
 use kernels::combine::combine;
 use kernels::common::attack::Step;
 use kernels::cross_entropy::cross_entropy;
+use kernels::ema::ema;
 use kernels::keep_best::keep_best;
+use kernels::kl_divergence::kl_divergence;
 use kernels::l2_step::l2_step;
 use kernels::linf_step::linf_step;
 use kernels::margin::margin;
@@ -50,7 +52,12 @@ struct Vars {
     keep: Var,
     /// With momentum.
     velocity: Option<Velocity>,
+    /// Logits of the clean images [b, classes], for the objective that compares with them.
+    clean: Option<Var>,
 }
+
+/// Deviation of a normal start.
+const START_STD: f32 = 1e-3;
 
 impl Attack {
     /// Plans an attack on `model` for batches in `inputs`. The result is left in `inputs.delta`.
@@ -68,8 +75,15 @@ impl Attack {
             alpha: scalar(store, "attack.alpha", config.alpha.value())?,
             keep: scalar(store, "attack.keep", 1.0)?,
             velocity: config.momentum.map(|mu| Velocity::new(store, inputs, mu)).transpose()?,
+            clean: match config.objective {
+                Objective::Kl => {
+                    let dims = [inputs.batch, model.config().classes];
+                    Some(store.data_var("attack.clean", DType::F32, &dims)?)
+                }
+                Objective::Ce | Objective::Margin => None,
+            },
         };
-        let start = plan_start(store, inputs, config, vars)?;
+        let start = plan_start(store, model, inputs, config, vars)?;
         let step = plan_step(store, model, inputs, config, vars)?;
         let choose = if config.restarts > 1 || config.accept > 0 {
             Some(plan_choose(store, model, inputs, config, vars)?)
@@ -77,6 +91,15 @@ impl Attack {
             None
         };
         Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, vars })
+    }
+
+    /// Sets the radius of the ball to `share` of the configured one, for the runs that follow. The step length stays.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn set_radius(&self, store: &mut Store, share: f64) -> Result<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "a radius")]
+        store.write_values(self.vars.eps, &[(self.config.eps.value() * share) as f32])
     }
 
     /// What is attacked with.
@@ -136,8 +159,16 @@ fn scalar(store: &mut Store, name: &str, value: f64) -> Result<Var> {
     store.constant(name, engine::Role::Data, &Tensor::new(&[1], &[value])?.cast::<f32>()?)
 }
 
-fn plan_start(store: &mut Store, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
+fn plan_start(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
     let mut tape = Tape::new();
+    if let Some(clean) = vars.clean {
+        // The clean side does not change between steps, so it is computed once.
+        let random = inputs.draws(&mut tape, store, vars.noise)?;
+        let run = Run { random: Some(random), stochastic: config.stochastic, tag: "clean.", ..Run::default() };
+        let images = tape.var(store, inputs.images)?;
+        let logits = model.forward(&mut tape, store, images, &run)?.logits;
+        ema(&mut tape, store, clean, logits, 0.0)?;
+    }
     let origin = random_start::Origin {
         images: tape.var(store, inputs.images)?,
         ids: tape.var(store, inputs.ids)?,
@@ -148,6 +179,7 @@ fn plan_start(store: &mut Store, inputs: &Inputs, config: &AttackConfig, vars: V
         (Start::Zero, _) => random_start::Start::Zero,
         (Start::Random, Norm::Linf) => random_start::Start::Uniform,
         (Start::Random, Norm::L2) => random_start::Start::L2,
+        (Start::Normal, _) => random_start::Start::Normal(START_STD),
     };
     random_start::random_start(&mut tape, store, inputs.delta, origin, start, "attack.start")?;
     if let Some(velocity) = vars.velocity {
@@ -164,6 +196,7 @@ fn objective(
     model: &Vit,
     inputs: &Inputs,
     config: &AttackConfig,
+    clean: Option<Var>,
     run: &Run,
 ) -> Result<Value> {
     let images = tape.var(store, inputs.images)?;
@@ -178,6 +211,11 @@ fn objective(
         Objective::Margin => {
             let labels = tape.var(store, inputs.labels)?;
             margin(tape, logits, labels, None)
+        }
+        Objective::Kl => {
+            let clean = clean.ok_or_else(|| Error::new("attack", "the clean logits are missing"))?;
+            let clean = tape.var(store, clean)?;
+            kl_divergence(tape, clean, logits)
         }
     }
 }
@@ -200,7 +238,7 @@ fn plan_step(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackCon
             tag,
             ..Run::default()
         };
-        objective(tape, store, model, inputs, config, &run)
+        objective(tape, store, model, inputs, config, vars.clean, &run)
     })?;
     let gradient = match vars.velocity {
         Some(velocity) => velocity.accumulate(&mut tape, store, gradient)?,
@@ -236,10 +274,10 @@ fn plan_choose(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackC
     let scores = if config.accept > 0 {
         eot::mean(&mut tape, config.accept, "accept", |tape, tag| {
             let by_margin = AttackConfig { objective: Objective::Margin, ..config.clone() };
-            objective(tape, store, model, inputs, &by_margin, &Run { tag, ..run })
+            objective(tape, store, model, inputs, &by_margin, vars.clean, &Run { tag, ..run })
         })?
     } else {
-        objective(&mut tape, store, model, inputs, config, &run)?
+        objective(&mut tape, store, model, inputs, config, vars.clean, &run)?
     };
     let delta = tape.var(store, inputs.delta)?;
     keep_best(&mut tape, store, best, score, delta, scores)?;

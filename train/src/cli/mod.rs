@@ -7,6 +7,7 @@ mod args;
 mod attack;
 mod attack_args;
 mod bench;
+mod class_args;
 mod common;
 mod convert;
 mod demo;
@@ -15,18 +16,21 @@ mod dummy;
 mod eval;
 mod gradients;
 mod images;
+mod journal;
 mod nullspace;
 mod plan;
 mod predict;
 mod progress;
 mod recipe;
+mod record;
+mod report;
 mod screen;
 mod selftest;
 mod train;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::Result;
 
 use common::Common;
@@ -56,6 +60,7 @@ enum Command {
     Eval(eval::Args),
     Attack(attack::Args),
     Nullspace(nullspace::Args),
+    Report(report::Args),
     Predict(predict::Args),
     Gradients(gradients::Args),
     Convert(convert::Args),
@@ -74,6 +79,7 @@ impl Command {
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
+            Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),
             Self::Convert(args) => args.run(common).map(done),
@@ -88,7 +94,9 @@ impl Command {
 /// Parses the arguments, runs what they ask for, and reports errors.
 pub fn main() -> ExitCode {
     // clap itself ends the process on `--help` (status 0) and on arguments that it can't read (status 2).
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.common.invocation = record::Invocation::new(&matches);
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
     command.run(&cli.common).unwrap_or_else(|error| {
         screen::note(format_args!("error: {error}"));
@@ -98,7 +106,7 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn the_definitions_agree_with_one_another() {

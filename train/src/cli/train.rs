@@ -1,18 +1,17 @@
 //! `vitrum train`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::{Device, Error, Result, Tensor};
 use models::{LoadOptions, VitConfig, adapt, init, registry};
-use serde::Serialize;
 use vitrum_train::checkpoint::{self, Source, run_file};
 use vitrum_train::data::{self, Dataset};
 use vitrum_train::eval::accuracy::Evaluator;
-use vitrum_train::report::jsonl::Log;
 use vitrum_train::trainer::{StepReport, Trainer};
 
 use super::common::Common;
+use super::journal::{self, Journal};
 use super::progress::Progress;
 use super::recipe::RecipeArgs;
 use super::screen;
@@ -42,6 +41,9 @@ pub struct Args {
     /// Steps between two checkpoints; there is one after each epoch anyhow
     #[arg(long, value_name = "N")]
     checkpoint_every: Option<usize>,
+    /// Folder for TensorBoard event files: loss, gradient norm, learning rate, accuracy
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -156,20 +158,6 @@ impl ModelArgs {
     }
 }
 
-/// One line of the log.
-#[derive(Serialize)]
-struct Record {
-    epoch: u32,
-    step: usize,
-    loss: f64,
-    norm: f64,
-    lr: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accuracy: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    synthesis: Option<vitrum_train::nullspace::approximate::Synthesis>,
-}
-
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let device = common.device()?;
@@ -183,24 +171,22 @@ impl Args {
         let train_data = Arc::new(train_data);
         let test_data = Arc::new(test_data.subset(0..self.eval_limit.min(test_data.len()))?);
         let mut trainer = if self.resume {
-            Trainer::resume(&device, &self.out, train_data)?
+            Trainer::resume(&device, &self.out, Arc::clone(&train_data))?
         } else {
             self.refuse_overwriting()?;
             let recipe = self.recipe.recipe(common.seed)?;
             let (config, tensors) = self.model.start(&train_data, common.seed)?;
-            Trainer::new(&device, &config, &tensors, train_data, recipe)?
+            Trainer::new(&device, &config, &tensors, Arc::clone(&train_data), recipe)?
         };
         std::fs::create_dir_all(&self.out).map_err(|error| Error::io(&self.out, "create", &error))?;
         engine::fs::check_writable(run_file(&self.out))?;
-        let metrics = self.out.join("metrics.jsonl");
-        if self.resume {
-            rewind(&metrics, trainer.position())?;
-        }
-        let mut log = Log::append(&metrics)?;
-        self.train(&mut trainer, &source, &test_data, &device, &mut log)?;
+        let mut journal = Journal::open(&self.out, self.tensorboard.as_deref(), &trainer, self.resume)?;
+        self.train(&mut trainer, &source, &test_data, &device, &mut journal)?;
         let path = self.out.join("model.safetensors");
         models::save(&path, trainer.config(), &trainer.weights()?)?;
         let accuracy = self.accuracy(&trainer, &test_data, &device)?;
+        let run = journal::provenance(common, &device, &trainer, &source, [&train_data, &test_data])?;
+        journal.finish(&self.out, run, accuracy)?;
         let screen = common.screen();
         screen.line(format_args!("model: {}", path.display()))?;
         screen.json(&serde_json::json!({ "model": path, "epochs": trainer.recipe().epochs, "accuracy": accuracy }))
@@ -221,7 +207,7 @@ impl Args {
         data: &Source,
         test: &Arc<Dataset>,
         device: &Device,
-        log: &mut Log,
+        journal: &mut Journal,
     ) -> Result<()> {
         let mut progress = Progress::new("img");
         while !trainer.is_done() {
@@ -234,7 +220,7 @@ impl Args {
                 progress.show(&title, (step.step + 1) * batch, step.steps * batch, &remark);
                 let ends = step.step + 1 == step.steps;
                 if !ends {
-                    log.write(&record(step, None))?;
+                    journal.step(step, None)?;
                     if self.checkpoint_every.is_some_and(|every| (step.step + 1).is_multiple_of(every.max(1))) {
                         trainer.save(&self.out, data)?;
                     }
@@ -244,7 +230,7 @@ impl Args {
             })?;
             let accuracy = self.accuracy(trainer, test, device)?;
             if let Some(step) = last {
-                log.write(&record(&step, accuracy))?;
+                journal.step(&step, accuracy)?;
                 let accuracy = accuracy.map_or(String::new(), |value| format!(", accuracy {:.1}%", 100.0 * value));
                 progress.finish();
                 screen::note(format_args!("epoch {}/{of}: loss {:.4}{accuracy}", epoch + 1, step.loss));
@@ -262,26 +248,4 @@ impl Args {
         let mut evaluator = Evaluator::new(device, trainer.config(), &trainer.weights()?, batch, 1, 0)?;
         Ok(Some(evaluator.clean(test)?.accuracy))
     }
-}
-
-/// Drops the records of steps that a resumed run does again: those at or after `position`.
-fn rewind(path: &Path, position: (u32, usize)) -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
-    let number = |line: &serde_json::Value, key: &str| line.get(key).and_then(serde_json::Value::as_u64);
-    let mut kept = String::new();
-    for line in text.lines() {
-        let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-        let (Some(epoch), Some(step)) = (number(&record, "epoch"), number(&record, "step")) else { continue };
-        let before = (epoch, step) < (u64::from(position.0), u64::try_from(position.1).unwrap_or(u64::MAX));
-        if before {
-            kept.push_str(line);
-            kept.push('\n');
-        }
-    }
-    engine::fs::write_atomic(path, |file| std::io::Write::write_all(file, kept.as_bytes()))
-}
-
-fn record(step: &StepReport, accuracy: Option<f64>) -> Record {
-    let StepReport { epoch, step: number, loss, norm, lr, synthesis, .. } = *step;
-    Record { epoch, step: number, loss, norm, lr, accuracy, synthesis }
 }

@@ -2,6 +2,9 @@
 
 pub mod accuracy;
 pub mod calibration;
+pub mod classes;
 pub mod corruption;
 pub mod interval;
+pub mod outputs;
 pub mod randomised;
+pub mod sanity;
