@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Error, Result};
 use train::attack::{AttackConfig, Norm};
 use train::data::Dataset;
-use train::eval::accuracy::{AttackReport, CorruptionReport, Evaluator};
+use train::eval::accuracy::{AttackReport, CorruptionReport, Evaluator, PatchReport};
 use train::eval::calibration::Calibration;
 use train::eval::corruption::Corruption;
 use train::eval::outputs::Outputs;
@@ -14,7 +14,7 @@ use train::report::lab::{
 };
 
 use super::args::{DataArgs, ModelArgs, positive};
-use super::attack_args::{AttackArgs, AttackName, describe};
+use super::attack_args::{AttackArgs, AttackName, describe, describe_patch};
 use super::class_args::ClassArgs;
 use super::common::Common;
 use super::progress::Progress;
@@ -68,8 +68,8 @@ fn share(text: &str) -> Result<f64> {
 
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let attacks: Vec<AttackConfig> =
-            self.attacks.iter().map(|&name| self.attack.config(name)).collect::<Result<_>>()?;
+        let in_balls = self.attacks.iter().filter(|&&name| name != AttackName::PatchFool);
+        let attacks: Vec<AttackConfig> = in_balls.map(|&name| self.attack.config(name)).collect::<Result<_>>()?;
         self.record.prepare(NAME)?;
         let loaded = self.model.load()?;
         let (data, mask) = self.classes.open(&self.data, &loaded.config, common.seed)?;
@@ -94,6 +94,18 @@ impl Args {
             reports.push(attacked(&mut evaluator, &data, config)?);
             screen.line(reports.last().map_or_else(String::new, describe))?;
         }
+        let mut patched: Vec<PatchReport> = Vec::new();
+        for _ in self.attacks.iter().filter(|&&name| name == AttackName::PatchFool) {
+            let mut progress = Progress::new("img");
+            let (config, mut done) = (self.attack.patch_fool()?, 0);
+            patched.push(evaluator.patched(&data, &config, &mut |attacked| {
+                done += attacked.samples.count;
+                progress.show(&config.name(), done, data.len(), "");
+                Ok(())
+            })?);
+            progress.finish();
+            screen.line(patched.last().map_or_else(String::new, describe_patch))?;
+        }
         let corrupted = match self.corruptions.as_slice() {
             [] => Vec::new(),
             severities => evaluator.corrupted(&data, &Corruption::ALL, severities)?,
@@ -110,7 +122,7 @@ impl Args {
         let report = report(run, &clean, calibration.clone(), &reports, &corrupted);
         self.record.write(&report, NAME)?;
         screen.json(&serde_json::json!({
-            "clean": clean, "calibration": calibration, "attacks": reports, "corruptions": corrupted,
+            "clean": clean, "calibration": calibration, "attacks": reports, "patch_attacks": patched, "corruptions": corrupted,
             "warnings": evaluator.warnings(), "data": report.run.data, "weights": report.run.weights,
         }))
     }

@@ -18,9 +18,11 @@ mod gradients;
 mod images;
 mod journal;
 mod nullspace;
+mod patch_args;
 mod plan;
 mod predict;
 mod progress;
+mod randomised;
 mod recipe;
 mod record;
 mod report;
@@ -59,6 +61,7 @@ enum Command {
     Train(Box<train::Args>),
     Eval(eval::Args),
     Attack(attack::Args),
+    Randomised(Box<randomised::Args>),
     Nullspace(nullspace::Args),
     Report(report::Args),
     Predict(predict::Args),
@@ -78,6 +81,7 @@ impl Command {
             Self::Train(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
+            Self::Randomised(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),

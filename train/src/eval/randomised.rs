@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::accuracy::argmax;
 use super::interval::{Interval, bootstrap, clopper_pearson};
+use super::sanity::Warning;
 use crate::attack::{Attack, AttackConfig};
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
@@ -51,7 +52,11 @@ impl RandomisedConfig {
         Self { attack, eot, draws: 100, votes, confidence: 0.95, resamples: 1000 }
     }
 
-    fn validate(&self) -> Result<()> {
+    /// Checks that the fields make an evaluation.
+    ///
+    /// # Errors
+    /// The first that do not, with their values.
+    pub fn validate(&self) -> Result<()> {
         self.attack.validate()?;
         let most = self.votes.iter().max().copied().unwrap_or(0);
         if self.draws == 0 || most > self.draws || self.votes.contains(&0) || self.eot.contains(&0) {
@@ -149,18 +154,18 @@ pub struct RandomisedReport {
     /// Check 13.
     pub fixed: FixedNoise,
     /// What the figures must not be taken for.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// A warning where an attack's figure says nothing about robustness: one draw per gradient of a model that draws afresh.
-pub fn warning(model: &VitConfig, attack: &AttackConfig) -> Option<String> {
+pub fn warning(model: &VitConfig, attack: &AttackConfig) -> Option<Warning> {
     let blind = model.stochastic.is_some() && attack.stochastic && attack.eot < 2 && attack.fixed_draw.is_none();
-    blind.then(|| {
-        format!(
-            "{}: the model draws at random and each gradient sees one draw, so this number is NOT robustness; \
-             average over draws (--eot 20) and judge by many (vitrum randomised)",
+    blind.then(|| Warning {
+        problem: format!(
+            "{}: the model draws at random and each gradient saw one draw, so this number is NOT robustness",
             attack.name()
-        )
+        ),
+        remedy: "average gradients over draws (--eot 20), and judge by many (vitrum randomised)".to_owned(),
     })
 }
 
@@ -251,11 +256,14 @@ impl Randomised {
         }
         let fixed = self.fixed_noise(data, &config.attack, 0)?;
         if !fixed.passes {
-            warnings.push(format!(
-                "with its randomness fixed the model is {:.1} points more accurate under attack than its mean network: \
-                 its gradients are masked",
-                100.0 * (fixed.accuracy - fixed.twin)
-            ));
+            warnings.push(Warning {
+                problem: format!(
+                    "with its randomness fixed the model is {:.1} points more accurate under attack than its mean network",
+                    100.0 * (fixed.accuracy - fixed.twin)
+                ),
+                remedy: "its gradients are masked: trust the attack on the mean network, and attacks without gradients"
+                    .to_owned(),
+            });
         }
         let clean = clean.judgement(config, self.seed)?;
         let strongest = attacks

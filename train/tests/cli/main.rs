@@ -27,6 +27,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "train",
         "eval",
         "attack",
+        "randomised",
         "nullspace",
         "predict",
         "gradients",
