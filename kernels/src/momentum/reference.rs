@@ -5,11 +5,7 @@ use engine::Real;
 pub(super) fn step<T: Real>(velocity: &mut [T], g: &[T], decay: T, samples: usize) {
     let width = g.len() / samples;
     for sample in 0..samples {
-        let mut sum = T::ZERO;
-        for i in sample * width..(sample + 1) * width {
-            sum += g[i].abs();
-        }
-        let mean = sum / T::from_usize(width);
+        let mean = g[sample * width..(sample + 1) * width].iter().map(|g| g.abs()).sum::<T>() / T::from_usize(width);
         for i in sample * width..(sample + 1) * width {
             let moved = decay * velocity[i];
             velocity[i] = if mean > T::ZERO && mean.is_finite() { moved + g[i] / mean } else { moved };
