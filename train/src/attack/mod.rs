@@ -4,6 +4,7 @@
 //! An attack is a few plans: a random start, a step that is replayed k times without the host, and a choice between
 //! restarts. Weight gradients are never computed, because no step asks for them.
 
+pub mod cascade;
 mod eot;
 mod mim;
 pub mod patch_fool;

@@ -6,6 +6,7 @@
 mod args;
 mod attack;
 mod attack_args;
+mod autoattack;
 mod bench;
 mod class_args;
 mod common;
@@ -62,6 +63,7 @@ enum Command {
     Eval(eval::Args),
     Attack(attack::Args),
     Randomised(Box<randomised::Args>),
+    Autoattack(Box<autoattack::Args>),
     Nullspace(nullspace::Args),
     Report(report::Args),
     Predict(predict::Args),
@@ -82,6 +84,7 @@ impl Command {
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
             Self::Randomised(args) => args.run(common).map(done),
+            Self::Autoattack(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),

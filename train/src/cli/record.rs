@@ -26,6 +26,11 @@ pub struct RecordArgs {
 }
 
 impl RecordArgs {
+    /// Where files beside the results go.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self.out.as_deref()
+    }
+
     /// Finds out, before work starts, that results called `name` can be written.
     pub fn prepare(&self, name: &str) -> Result<()> {
         for folder in self.out.iter().chain(&self.tensorboard) {

@@ -141,6 +141,11 @@ impl Evaluator {
         self.model.config()
     }
 
+    /// Images of a batch.
+    pub fn batch(&self) -> usize {
+        self.inputs.batch
+    }
+
     /// Logits [b, classes] and features [b, d] of images [b, c, h, w] in [0, 1], of one draw.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod common;
 mod cuda;
+mod randomised;
 mod results;
 mod resume;
 

@@ -13,6 +13,8 @@ mod record;
 mod slots;
 mod stage;
 mod state;
+mod verify;
 
 pub use campaign::{Campaign, CascadeReport, Options, Robust, StageReport, Targets};
 pub use stage::{Apgd, ApgdLoss, Fab, Square, Stage, Version};
+pub use verify::{Verified, verify};

@@ -1,6 +1,6 @@
 //! Records one step of each attack.
 
-use engine::{DType, Error, Result, Role, Store, Tape, Tensor, Value, Var};
+use engine::{DType, Error, Real, Result, Role, Store, Tape, Tensor, Value, Var};
 use kernels::advance::advance;
 use kernels::apgd_check::{self, apgd_check};
 use kernels::apgd_step::{Iterates, apgd_step};
@@ -69,7 +69,7 @@ pub(super) fn machine(store: &mut Store, model: &Vit, stage: &Stage, batch: usiz
     let inputs = Inputs::new(store, model.config(), batch)?;
     let targets = store.data_var("attack.targets", DType::I32, &[batch])?;
     let random = store.data_var("attack.random", DType::U32, &[engine::rng::STATE_WORDS])?;
-    let mut recorder = Recorder { store, model, inputs, targets, random };
+    let recorder = Recorder { store, model, inputs, targets, random };
     match stage {
         Stage::Pgd(config) => recorder.pgd(config),
         Stage::Apgd(apgd) => recorder.apgd(apgd),
@@ -119,7 +119,7 @@ impl Recorder<'_> {
         let delta = tape.var(self.store, at)?;
         let labels = tape.var(self.store, self.inputs.labels)?;
         let (mut losses, mut margins, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
-        let weight = 1.0 / f64::from(draws.max(1));
+        let weight = f32::from_f64(1.0 / f64::from(draws.max(1)));
         for draw in 0..draws.max(1) {
             let tag = if draws > 1 { format!("eot{draw}.") } else { String::new() };
             let run = Run { random: Some(random), stochastic: draws > 0, tag: &tag, ..Run::default() };
@@ -160,12 +160,16 @@ impl Recorder<'_> {
     fn pgd(mut self, config: &AttackConfig) -> Result<Machine> {
         let progress = self.progress(attack_watch::COLUMNS)?;
         let active = self.store.data_var("attack.active", DType::F32, &[self.inputs.batch])?;
-        let (eps, alpha) = (self.scalar("attack.eps", config.eps.value())?, self.scalar("attack.alpha", config.alpha.value())?);
+        let (eps, alpha) =
+            (self.scalar("attack.eps", config.eps.value())?, self.scalar("attack.alpha", config.alpha.value())?);
         let delta = self.inputs.delta;
         let mut tape = Tape::new();
         let loss = match config.objective {
             Objective::Ce => Loss::Ce,
             Objective::Margin => Loss::Margin,
+            Objective::Kl => {
+                return Err(Error::new("attack", "the divergence from the clean output belongs to training"));
+            }
         };
         let draws = if config.stochastic { config.eot } else { 0 };
         let seen = self.look(&mut tape, delta, loss, draws, true)?;
@@ -234,10 +238,7 @@ impl Recorder<'_> {
         let shapes = square_try::pyramids(h, w);
         let shapes = Tensor::new(&[shapes.len()], &shapes)?.cast::<f32>()?;
         let pyramids = self.store.constant("attack.pyramids", Role::Data, &shapes)?;
-        let search = Search {
-            ball: ball(square.norm),
-            draws: if square.shared { Draws::Shared } else { Draws::Own },
-        };
+        let search = Search { ball: ball(square.norm), draws: if square.shared { Draws::Shared } else { Draws::Own } };
         let mut tape = Tape::new();
         let origin = Origin {
             best: tape.var(self.store, best)?,
@@ -256,7 +257,7 @@ impl Recorder<'_> {
 }
 
 /// The weighted sum; a single value of weight 1 as it is.
-fn mean(tape: &mut Tape, terms: &[(f64, Value)]) -> Result<Value> {
+fn mean(tape: &mut Tape, terms: &[(f32, Value)]) -> Result<Value> {
     match terms {
         [(_, value)] => Ok(*value),
         terms => combine(tape, terms),

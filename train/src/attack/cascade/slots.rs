@@ -21,6 +21,8 @@ pub(super) struct Attempt {
     pub rows: Vec<Vec<f32>>,
     /// Row of `progress`.
     pub progress: Vec<f32>,
+    /// Forward and backward passes of the model that the sample took in this attempt.
+    pub passes: [u64; 2],
 }
 
 /// A sample as attempts need it.
@@ -43,7 +45,7 @@ pub(super) enum Fate {
 
 impl Attempt {
     pub fn new(index: usize, number: u32) -> Self {
-        Self { index, number, rows: Vec::new(), progress: Vec::new() }
+        Self { index, number, rows: Vec::new(), progress: Vec::new(), passes: [0; 2] }
     }
 
     pub fn fate(&self) -> Fate {
@@ -122,6 +124,9 @@ fn first_delta(stage: &Stage, number: u32, random: Philox, subject: &Subject, de
     }
 }
 
+/// Distance of the ids that two attempts of a sample draw by; no data set has so many samples.
+const ANOTHER: u32 = 0x9E37_79B9;
+
 /// A stage recorded for a batch of a certain size.
 pub(super) struct Machine {
     pub inputs: Inputs,
@@ -155,6 +160,10 @@ impl Machine {
         for ((attempt, subject), ((label, id), target)) in attempts.iter().zip(subjects).zip(slots) {
             images.extend_from_slice(subject.image);
             (*label, *id) = (subject.label, subject.id);
+            if let Stage::Square(_) = stage {
+                // Other attempts draw as other samples would.
+                *id = id.wrapping_add(attempt.number.wrapping_mul(ANOTHER));
+            }
             // Rank 1 is the label: the sample is classified correctly.
             let rank = attempt.number / stage.restarts().max(1);
             let rank = usize::try_from(rank).unwrap_or(usize::MAX).saturating_add(1);

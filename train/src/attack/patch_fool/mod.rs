@@ -124,7 +124,7 @@ impl PatchFoolConfig {
                 .with("pixels in the patches", inside));
         }
         let sound = |value: f64| value.is_finite() && value > 0.0;
-        if !sound(self.lr) || !sound(self.decay) || !(self.attention_weight >= 0.0) {
+        if !sound(self.lr) || !sound(self.decay) || self.attention_weight.is_nan() || self.attention_weight < 0.0 {
             return Err(Error::new("patch-fool", "lr and decay must be positive, the attention weight 0 or more")
                 .with("lr", self.lr)
                 .with("decay", self.decay)
