@@ -29,6 +29,7 @@ fn noisy(sharing: Sharing) -> VitConfig {
 fn data() -> Result<Arc<Dataset>> {
     let model = deterministic();
     let pixels = images(COUNT, &model, 3)?;
+    #[expect(clippy::cast_possible_truncation, reason = "pixels lie in 0..=255")]
     let bytes: Vec<u8> = pixels.values::<f32>()?.iter().map(|&x| (255.0 * x).round() as u8).collect();
     let clean: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
     let mut judge = Evaluator::new(&Device::cpu(Some(1))?, &model, &lively(&model, 1)?, COUNT, 0, 0)?;
