@@ -114,24 +114,50 @@ fn an_attack_on_a_fixed_draw_beats_that_draw() {
     let fixed = judge.fixed_noise(&data().unwrap(), &strong, 3).unwrap();
     assert!(fixed.clean > 0.3, "{fixed:?}");
     assert!(fixed.passes && fixed.accuracy <= 1.0 / 9.0, "{fixed:?}");
-    // An attack that sees another draw at each step does not know this one: the stillness is what makes it succeed.
-    let weak = AttackConfig::pgd(Eps::fraction(1, 255), Eps::fraction(1, 1020), 20);
-    let of = |draw| judge_of(&model, &weak, draw).unwrap();
-    let known: f64 = (0..3).map(of).sum();
-    let unknown: f64 = (0..3).map(|draw| strange(&model, &weak, draw).unwrap()).sum();
-    assert!(known < unknown, "{known} {unknown}");
 }
 
-fn judge_of(model: &VitConfig, attack: &AttackConfig, draw: u32) -> Result<f64> {
-    let mut judge = Randomised::new(&Device::cpu(Some(2))?, model, &lively(model, 1)?, COUNT, 5)?;
-    Ok(judge.fixed_noise(&data()?, attack, draw)?.accuracy)
+const SEEDS: [u64; 4] = [0, 1, 2, 3];
+
+/// An attack so weak that it matters which draw it knows.
+fn weak() -> AttackConfig {
+    AttackConfig { fixed_draw: Some(0), ..AttackConfig::pgd(Eps::fraction(1, 255), Eps::fraction(1, 1020), 20) }
 }
 
-/// Accuracy of fresh draws under the attack on one draw.
-fn strange(model: &VitConfig, attack: &AttackConfig, draw: u32) -> Result<f64> {
-    let attack = AttackConfig { fixed_draw: Some(draw), ..attack.clone() };
-    let protocol = RandomisedConfig { attack, eot: vec![1], ..protocol() };
-    Ok(evaluate(model, &protocol, COUNT, 2)?.attacks[0].judgement.single)
+#[test]
+fn an_attack_knows_the_draw_that_it_was_fixed_to_and_no_other() {
+    let model = noisy(Sharing::PerImage);
+    let (data, tensors) = (data().unwrap(), lively(&model, 1).unwrap());
+    let accuracy = |config: &AttackConfig| -> f64 {
+        let of = |seed| {
+            // One draw of the evaluator is the draw of number 0.
+            let mut judge = Evaluator::new(&Device::cpu(Some(2)).unwrap(), &model, &tensors, COUNT, 1, seed).unwrap();
+            judge
+                .attacked(&data, &AttackConfig { stochastic: true, ..config.clone() }, &mut |_| Ok(()))
+                .unwrap()
+                .accuracy
+        };
+        SEEDS.into_iter().map(of).sum()
+    };
+    let known = accuracy(&weak());
+    for other in [Some(1), Some(2), None] {
+        let unknown = accuracy(&AttackConfig { fixed_draw: other, ..weak() });
+        assert!(known < unknown, "draw 0: {known} when known, {unknown} by an attack on {other:?}");
+    }
+}
+
+#[test]
+fn fresh_draws_are_none_that_an_attack_has_seen() {
+    let model = noisy(Sharing::PerImage);
+    let (data, tensors) = (data().unwrap(), lively(&model, 1).unwrap());
+    let config = RandomisedConfig { attack: weak(), eot: vec![1], draws: 1, votes: vec![1], ..protocol() };
+    let (mut known, mut fresh) = (0.0, 0.0);
+    for seed in SEEDS {
+        let mut judge = Randomised::new(&Device::cpu(Some(2)).unwrap(), &model, &tensors, COUNT, seed).unwrap();
+        let report = judge.evaluate(&data, &config, &mut |_, _| ()).unwrap();
+        known += report.fixed.accuracy;
+        fresh += report.attacks[0].judgement.single;
+    }
+    assert!(known < fresh, "{known} {fresh}");
 }
 
 #[test]
