@@ -147,7 +147,7 @@ fn losses_are_those_of_the_public_implementation() {
         let mut tape = Tape::new();
         let [z, y, t] = [logits, labels, target].map(|one| tape.var(&store, one).unwrap());
         let value = match loss {
-            "ce" => cross_entropy_labels(&mut tape, z, y),
+            "ce" => cross_entropy_labels(&mut tape, z, y, 0.0),
             "dlr" => dlr(&mut tape, z, y),
             _ => targeted(&mut tape, z, y, t, Scale::Dlr),
         };

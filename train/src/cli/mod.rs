@@ -22,10 +22,12 @@ mod gradients;
 mod images;
 mod journal;
 mod nullspace;
+mod patch_args;
 mod plan;
 mod predict;
 mod privacy;
 mod progress;
+mod randomised;
 mod recipe;
 mod record;
 mod repeats;
@@ -67,6 +69,7 @@ enum Command {
     Federated(Box<federated::Args>),
     Eval(Box<eval::Args>),
     Attack(attack::Args),
+    Randomised(Box<randomised::Args>),
     Autoattack(Box<autoattack::Args>),
     Corrupt(corrupt::Args),
     Nullspace(Box<nullspace::Args>),
@@ -90,6 +93,7 @@ impl Command {
             Self::Federated(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
+            Self::Randomised(args) => args.run(common).map(done),
             Self::Autoattack(args) => args.run(common).map(done),
             Self::Corrupt(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),

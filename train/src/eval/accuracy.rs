@@ -12,7 +12,9 @@ use super::calibration::Calibration;
 use super::classes::ClassMap;
 use super::corruption::{Corruption, Corruptor, Options};
 use super::outputs::Outputs;
+use super::randomised;
 use super::sanity::{self, Warning};
+use crate::attack::patch_fool::{PatchFool, PatchFoolConfig};
 use crate::attack::{Attack, AttackConfig};
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
@@ -40,6 +42,33 @@ pub struct AttackReport {
     pub name: String,
     /// All of its parameters.
     pub config: AttackConfig,
+    /// Samples still classified correctly.
+    pub correct: usize,
+    /// Samples attacked.
+    pub total: usize,
+    /// Robust accuracy, a fraction.
+    pub accuracy: f64,
+    /// Largest absolute perturbation of any pixel, measured.
+    pub max_linf: f64,
+    /// Mean Euclidean length of the perturbations, measured.
+    pub mean_l2: f64,
+}
+
+/// What Patch-Fool did to a model.
+#[derive(Clone, Debug, Serialize)]
+pub struct PatchReport {
+    /// Short name: `patch-fool250-p1`.
+    pub name: String,
+    /// All of its parameters.
+    pub config: PatchFoolConfig,
+    /// Counts, and how far images were changed.
+    #[serde(flatten)]
+    pub measured: Measured,
+}
+
+/// What an attack came to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Measured {
     /// Samples still classified correctly.
     pub correct: usize,
     /// Samples attacked.
@@ -259,11 +288,43 @@ impl Evaluator {
         config: &AttackConfig,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<AttackReport> {
+        let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
+        if let Some(warning) = randomised::warning(self.config(), config).filter(|found| !self.warnings.contains(found))
+        {
+            self.warnings.push(warning);
+        }
+        let Measured { correct, total, accuracy, max_linf, mean_l2 } =
+            self.crafted(data, &|store, seed| attack.run(store, seed, 0, 1.0), each)?;
+        let (name, config) = (config.name(), config.clone());
+        Ok(AttackReport { name, config, correct, total, accuracy, max_linf, mean_l2 })
+    }
+
+    /// Robust accuracy under Patch-Fool, as [`Evaluator::attacked`].
+    ///
+    /// # Errors
+    /// As [`Evaluator::attacked`].
+    pub fn patched(
+        &mut self,
+        data: &Arc<Dataset>,
+        config: &PatchFoolConfig,
+        each: &mut dyn FnMut(&Attacked) -> Result<()>,
+    ) -> Result<PatchReport> {
+        let attack = PatchFool::new(&mut self.store, &self.model, &self.inputs, config)?;
+        let measured = self.crafted(data, &|store, seed| attack.run(store, seed, 0), each)?;
+        Ok(PatchReport { name: config.name(), config: config.clone(), measured })
+    }
+
+    /// Attacks all batches: `craft` leaves perturbations in the inputs, under a seed.
+    fn crafted(
+        &mut self,
+        data: &Arc<Dataset>,
+        craft: &dyn Fn(&mut Store, u64) -> Result<()>,
+        each: &mut dyn FnMut(&Attacked) -> Result<()>,
+    ) -> Result<Measured> {
         if self.mask.is_some() {
             return Err(Error::new("attack", "the loss of an attack is that of all classes, not of some")
                 .help("leave out --class-order and --class-subset, or the attacks"));
         }
-        let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
         let classes = self.config().classes;
         let volume = data.volume();
         let (mut correct, mut total, mut max_linf, mut length) = (0, 0, 0.0_f64, 0.0);
@@ -272,7 +333,7 @@ impl Evaluator {
             self.inputs.write(&mut self.store, &batch)?;
             self.inputs.clear_delta(&mut self.store)?;
             let clean = right(&self.probabilities(batch.count)?, &batch, classes);
-            attack.run(&mut self.store, self.seed, 0, 1.0)?;
+            craft(&mut self.store, self.seed)?;
             let probabilities = self.probabilities(batch.count)?;
             let robust = right(&probabilities, &batch, classes);
             correct += clean.iter().zip(robust).filter(|&(&clean, robust)| clean && robust).count();
@@ -294,15 +355,7 @@ impl Evaluator {
         }
         #[expect(clippy::cast_precision_loss, reason = "sample counts")]
         let (count, right) = (total.max(1) as f64, correct as f64);
-        Ok(AttackReport {
-            name: config.name(),
-            config: config.clone(),
-            correct,
-            total,
-            accuracy: right / count,
-            max_linf,
-            mean_l2: length / count,
-        })
+        Ok(Measured { correct, total, accuracy: right / count, max_linf, mean_l2: length / count })
     }
 }
 

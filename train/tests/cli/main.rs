@@ -11,6 +11,7 @@ mod lab;
 mod methods;
 mod nullspace;
 mod privacy;
+mod randomised;
 mod results;
 mod resume;
 
@@ -34,6 +35,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "eval",
         "attack",
         "corrupt",
+        "randomised",
         "nullspace",
         "privacy",
         "report",

@@ -16,6 +16,7 @@ use super::class_args::ClassArgs;
 use super::common::Common;
 use super::record::{RecordArgs, provenance};
 use super::screen;
+use attacks::Attacks;
 use clean::CleanArgs;
 use corrupted::CorruptedArgs;
 
@@ -61,7 +62,7 @@ const NAME: &str = "eval";
 
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let attacks = attacks::selected(&self.attacks, &self.attack)?;
+        let attacks = Attacks::new(&self.attacks, &self.attack)?;
         let corruptions = self.corrupted.selected()?;
         self.record.prepare(NAME)?;
         let loaded = self.model.load()?;
@@ -76,7 +77,7 @@ impl Args {
         }
         let screen = common.screen();
         let clean = self.clean.measure(&mut evaluator, &data, common.seed, &screen)?;
-        let attacked = attacks::measure(&mut evaluator, &data, &attacks, &screen)?;
+        let attacked = attacks.measure(&mut evaluator, &data, &screen)?;
         let corrupted = match &corruptions {
             Some(selected) => {
                 let found = selected.measure(self, &mut evaluator, &data, clean.figures.accuracy, common)?;
@@ -95,7 +96,7 @@ impl Args {
         let (corruptions, summary) = corrupted.as_ref().map(|found| (&found.reports, &found.summary)).unzip();
         screen.json(&serde_json::json!({
             "clean": clean.figures, "over_seeds": clean.over_seeds, "per_class": clean.per_class, "calibration": clean.calibration,
-            "attacks": attacked, "corruptions": corruptions.map_or(&[][..], Vec::as_slice), "corruption_summary": summary,
+            "attacks": attacked.in_balls, "patch_attacks": attacked.on_patches, "corruptions": corruptions.map_or(&[][..], Vec::as_slice), "corruption_summary": summary,
             "warnings": evaluator.warnings(), "data": report.run.data, "weights": report.run.weights,
         }))
     }

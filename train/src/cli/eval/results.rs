@@ -1,16 +1,17 @@
 //! What was measured, for files.
 
 use train::attack::Norm;
-use train::eval::accuracy::{AttackReport, CorruptionReport};
+use train::eval::accuracy::{AttackReport, CorruptionReport, PatchReport};
 use train::eval::calibration::Calibration;
 use train::eval::mce::Summary;
 use train::report::lab::{AttackCurves, CorruptionCell, CorruptionMap, Curve, LabReport, Measure, Provenance};
 
+use super::attacks::Reports;
 use super::clean::Clean;
 use super::corrupted::Corrupted;
 
 /// Everything under the names of [`LabReport`].
-pub fn report(run: Provenance, clean: &Clean, attacks: &[AttackReport], corrupted: Option<&Corrupted>) -> LabReport {
+pub fn report(run: Provenance, clean: &Clean, attacks: &Reports, corrupted: Option<&Corrupted>) -> LabReport {
     let mut report = LabReport::new(run);
     report.measures = named(&clean.figures, "clean");
     if let Some(scaling) = &clean.calibration.temperature {
@@ -19,19 +20,26 @@ pub fn report(run: Provenance, clean: &Clean, attacks: &[AttackReport], corrupte
         report.measures.extend(named(&scaling.after, "kept part, scaled"));
     }
     report.calibration = Some(clean.calibration.clone());
-    for attack in attacks {
-        let on = format!("{} eps {}", attack.name, attack.config.eps);
-        report.measures.push(measure("accuracy", attack.accuracy, &on));
-        let configuration = serde_json::to_value(&attack.config).unwrap_or_default();
-        report.run.settings.insert(format!("attack {on}"), configuration);
+    for AttackReport { name, config, accuracy, .. } in &attacks.in_balls {
+        attacked(&mut report, &format!("{name} eps {}", config.eps), *accuracy, config);
     }
-    report.attacks = curves(clean.figures.accuracy, attacks);
+    for PatchReport { name, config, measured } in &attacks.on_patches {
+        attacked(&mut report, name, measured.accuracy, config);
+    }
+    report.attacks = curves(clean.figures.accuracy, &attacks.in_balls);
     if let Some(found) = corrupted {
         let map = map(clean.figures.accuracy, found);
         report.measures.extend(corruption_measures(&map, &found.summary));
         report.corruptions = Some(map);
     }
     report
+}
+
+/// Accuracy under an attack, and what the attack was.
+fn attacked(report: &mut LabReport, on: &str, accuracy: f64, config: &impl serde::Serialize) {
+    report.measures.push(measure("accuracy", accuracy, on));
+    let configuration = serde_json::to_value(config).unwrap_or_default();
+    report.run.settings.insert(format!("attack {on}"), configuration);
 }
 
 fn measure(name: &str, value: f64, on: &str) -> Measure {
