@@ -11,7 +11,7 @@ pub fn cases() -> OpCases {
         name: NAME,
         cases: vec![case(1, 1.0), case(7, 3.0), case(65, 0.1), case(197, 30.0), special()],
         random: |draw: &mut Draw| case(draw.range(1, 99), draw.pick(&[0.1, 1.0, 10.0])),
-        bench: Vec::new(),
+        bench: vec![case(64, 1.0)],
     }
 }
 
