@@ -283,17 +283,17 @@ impl Small {
 
 /// All attacks, short, of which every one leaves some samples and fools with others.
 fn stages(norm: Norm) -> Vec<Stage> {
-    let eps = |levels: u32| Eps::fraction(levels * if norm == Norm::L2 { 12 } else { 1 }, 255);
-    let apgd = |loss| Apgd { steps: 12, targets: 2, ..Apgd::new(norm, eps(2), loss) };
-    let pgd = AttackConfig { norm, restarts: 2, ..AttackConfig::pgd(eps(1), eps(1), 4) };
+    let eps = |levels: u32| Eps::fraction(levels * if norm == Norm::L2 { 26 } else { 1 }, 255);
+    let apgd = |loss| Apgd { steps: 12, targets: 2, ..Apgd::new(norm, eps(11), loss) };
+    let pgd = AttackConfig { norm, restarts: 2, ..AttackConfig::pgd(eps(10), eps(3), 6) };
     vec![
         Stage::Pgd(pgd),
         Stage::Apgd(Apgd { restarts: 2, ..apgd(ApgdLoss::Ce) }),
         Stage::Apgd(apgd(ApgdLoss::Dlr)),
-        Stage::Square(Square { queries: 40, restarts: 2, ..Square::new(norm, eps(4)) }),
-        Stage::Apgd(Apgd { eps: eps(4), ..apgd(ApgdLoss::Targeted) }),
-        Stage::Fab(Fab { steps: 5, targets: 2, ..Fab::new(norm, eps(5)) }),
-        Stage::Fab(Fab { steps: 4, targets: 0, restarts: 2, ..Fab::new(norm, eps(6)) }),
+        Stage::Square(Square { queries: 40, restarts: 2, ..Square::new(norm, eps(16)) }),
+        Stage::Apgd(Apgd { eps: eps(13), ..apgd(ApgdLoss::Targeted) }),
+        Stage::Fab(Fab { steps: 5, targets: 2, ..Fab::new(norm, eps(15)) }),
+        Stage::Fab(Fab { steps: 4, targets: 0, restarts: 2, ..Fab::new(norm, eps(17)) }),
     ]
 }
 
@@ -368,11 +368,11 @@ fn larger_radii_leave_fewer_and_the_nearest_distance_agrees_with_them() {
     let small = Small::new(16).unwrap();
     let of =
         |eps: u32| Stage::Apgd(Apgd { steps: 20, ..Apgd::new(Norm::Linf, Eps::fraction(eps, 2550), ApgdLoss::Ce) });
-    let curve = small.run(&cpu(), &[of(2), of(10), of(40), of(400)], Options::default()).unwrap();
+    let curve = small.run(&cpu(), &[of(10), of(100), of(400), of(2550)], Options::default()).unwrap();
     assert!(curve.iter().all(|one| !one.clean || one.stage.is_some()), "an unbounded attack succeeds");
     let fab = Fab { nearest: true, steps: 30, targets: 4, ..Fab::new(Norm::Linf, Eps::length("1e9").unwrap()) };
     let nearest = small.run(&cpu(), &[Stage::Fab(fab)], Options::default()).unwrap();
-    let radii = [2.0, 10.0, 40.0, 400.0].map(|levels| levels / 2550.0);
+    let radii = [10.0, 100.0, 400.0, 2550.0].map(|levels| levels / 2550.0);
     for (fooled, near) in curve.iter().zip(&nearest).filter(|(one, _)| one.clean) {
         let distance = near.delta.iter().flatten().fold(0.0_f64, |most, d| f64::from(d.abs()).max(most));
         let radius = fooled.stage.map_or(f64::INFINITY, |stage| radii[stage]);

@@ -155,7 +155,7 @@ fn fitted(stage: Stage, classes: usize, remarks: &mut Vec<String>) -> Option<Sta
             ));
             None
         }
-        Stage::Apgd(mut apgd) => {
+        Stage::Apgd(mut apgd) if apgd.loss == ApgdLoss::Targeted => {
             fewer(&mut apgd.targets, remarks);
             Some(Stage::Apgd(apgd))
         }
