@@ -8,7 +8,7 @@ use models::vit::{Random, Run, Vit};
 use models::{Distribution, Pool, Sharing, Stochastic, StochasticLayer, VitConfig};
 use proptest::prelude::*;
 use support::vit::{Net, config, images, lively};
-use train::attack::{Attack, AttackConfig, Norm, Objective, Start};
+use train::attack::{Attack, AttackConfig, EotLoss, Norm, Objective, Start};
 use train::data::loader::{NO_SAMPLE, Samples};
 use train::eps::Eps;
 use train::inputs::Inputs;
@@ -90,7 +90,14 @@ fn attacks() -> Vec<(&'static str, VitConfig, AttackConfig)> {
         ("kl", small(), AttackConfig { objective: Objective::Kl, start: Start::Normal, ..pgd(4) }),
         ("restarts", small(), AttackConfig { restarts: 3, ..pgd(3) }),
         ("l2", small(), l2.clone()),
-        ("l2 with restarts", small(), AttackConfig { restarts: 2, ..l2 }),
+        ("l2 with restarts", small(), AttackConfig { restarts: 2, ..l2.clone() }),
+        ("mim", small(), AttackConfig::mim(Eps::fraction(8, 255), Eps::fraction(2, 255), 4)),
+        ("l2 with momentum and restarts", small(), AttackConfig { restarts: 2, momentum: Some(0.7), ..l2 }),
+        (
+            "eot of probabilities",
+            stochastic(Sharing::PerImage),
+            AttackConfig { eot_loss: EotLoss::MeanProbability, ..eot.clone() },
+        ),
         ("eot, one draw for all", stochastic(Sharing::Batch), eot.clone()),
         ("eot, a draw per image", stochastic(Sharing::PerImage), eot),
         ("ard and prm", small(), AttackConfig { ard: true, prm: true, ..pgd(4) }),

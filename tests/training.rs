@@ -36,7 +36,11 @@ fn outcome(recipe: &Recipe) -> Outcome {
 }
 
 fn run(recipe: &Recipe) -> Result<Outcome> {
-    let mut trainer = Trainer::new(&Device::cpu(Some(2))?, &model(), &lively(&model(), 1)?, data()?, recipe.clone())?;
+    run_on(&model(), recipe)
+}
+
+fn run_on(model: &VitConfig, recipe: &Recipe) -> Result<Outcome> {
+    let mut trainer = Trainer::new(&Device::cpu(Some(2))?, model, &lively(model, 1)?, data()?, recipe.clone())?;
     let mut losses = Vec::new();
     while !trainer.is_done() {
         trainer.run_epoch(&mut |_, report| {
@@ -121,6 +125,16 @@ fn with_an_empty_ball_clean_and_attacked_images_are_the_same() {
         let loss = adversarial(none.clone().with_loss(loss)).0[0];
         assert!((loss - share * plain).abs() < 1e-5, "{loss} {plain}");
     }
+}
+
+#[test]
+fn the_two_branches_of_a_loss_draw_independently() {
+    let model = VitConfig { drop_path: 0.5, ..model() };
+    let attack = AttackConfig { eps: Eps::fraction(0, 255), ..pgd().attack };
+    let first = |method| run_on(&model, &recipe(method)).unwrap().0[0];
+    let trades = Adversarial { attack, ..pgd() }.with_loss(Loss::TRADES);
+    // In an empty ball the branches differ in nothing but their draws.
+    assert!(first(Method::Adversarial(trades)) > first(Method::Plain) + 1e-4);
 }
 
 #[test]

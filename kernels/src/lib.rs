@@ -16,6 +16,7 @@ pub mod apgd_check;
 pub mod apgd_step;
 pub mod attack_watch;
 pub mod attention;
+pub mod box_adam;
 pub mod cases;
 pub mod cast;
 pub mod combine;
@@ -35,17 +36,23 @@ pub mod l2_step;
 pub mod layer_norm;
 pub mod linear;
 pub mod linf_step;
+pub mod log_received;
 pub mod margin;
+pub mod mark_key;
 pub mod mart;
+pub mod momentum;
 pub mod mse;
 pub mod normalise;
+pub mod paste;
 pub mod patch_embed;
 pub mod patch_mask;
 pub mod pool;
+pub mod project_conflict;
 pub mod random_start;
 pub mod residual;
 pub mod sgd;
 pub mod softmax_distance;
+pub mod softmin;
 pub mod square_keep;
 pub mod square_try;
 pub mod stochastic_linear;
@@ -66,6 +73,7 @@ pub fn registry() -> Vec<OpCases> {
         apgd_step::cases::cases(),
         attack_watch::cases::cases(),
         attention::cases::cases(),
+        box_adam::cases::cases(),
         cast::cases::cases(),
         combine::cases::cases(),
         correct::cases::cases(),
@@ -83,17 +91,23 @@ pub fn registry() -> Vec<OpCases> {
         layer_norm::cases::cases(),
         linear::cases::cases(),
         linf_step::cases::cases(),
+        log_received::cases::cases(),
         margin::cases::cases(),
+        mark_key::cases::cases(),
+        momentum::cases::cases(),
         mart::cases::cases(),
         mse::cases::cases(),
         normalise::cases::cases(),
+        paste::cases::cases(),
         patch_embed::cases::cases(),
         patch_mask::cases::cases(),
         pool::cases::cases(),
+        project_conflict::cases::cases(),
         random_start::cases::cases(),
         residual::cases::cases(),
         sgd::cases::cases(),
         softmax_distance::cases::cases(),
+        softmin::cases::cases(),
         square_keep::cases::cases(),
         square_try::cases::cases(),
         stochastic_linear::cases::cases(),

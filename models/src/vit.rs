@@ -67,6 +67,15 @@ pub struct Output {
     pub features: Value,
 }
 
+/// What a forward pass gives, with what lies inside. What nobody asks a plan for costs it nothing.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Logits and features.
+    pub output: Output,
+    /// Projections of each block's attention [b, n, 3 d]: queries, keys and values in turn, heads contiguous inside each.
+    pub qkv: Vec<Value>,
+}
+
 /// Parameters as the network reads them, by timm's names.
 struct Params(HashMap<String, Value>);
 
@@ -253,8 +262,42 @@ impl Vit {
     /// # Errors
     /// A stochastic part is on and `run.random` is not there.
     pub fn encode(&self, tape: &mut Tape, store: &Store, patches: Value, run: &Run) -> Result<Output> {
-        let config = &self.config;
+        Ok(self.encode_traced(tape, store, patches, run)?.output)
+    }
+
+    fn encode_traced(&self, tape: &mut Tape, store: &Store, patches: Value, run: &Run) -> Result<Trace> {
         let params = &self.read(tape, store, |name| !name.starts_with(PATCH_EMBED))?;
+        let (x, qkv) = self.trunk(tape, store, params, patches, self.config.depth, run)?;
+        Ok(Trace { output: self.head(tape, params, x)?, qkv })
+    }
+
+    /// Images [b, c, h, w] in [0, 1] to the tokens [b, n, d] after so many blocks, prefix tokens first; after 0 blocks, the
+    /// embedded patches with prefix tokens and position embedding.
+    ///
+    /// # Errors
+    /// More blocks than the model has; as [`Vit::embed`] and [`Vit::encode`].
+    pub fn hidden(&self, tape: &mut Tape, store: &Store, images: Value, blocks: usize, run: &Run) -> Result<Value> {
+        if blocks > self.config.depth {
+            return Err(Error::new("vit", "the model has fewer blocks")
+                .with("blocks", blocks)
+                .with("depth", self.config.depth));
+        }
+        let patches = self.embed(tape, store, images)?;
+        let params = &self.read(tape, store, |name| !name.starts_with(PATCH_EMBED))?;
+        Ok(self.trunk(tape, store, params, patches, blocks, run)?.0)
+    }
+
+    /// Patch tokens [b, p, d] to tokens [b, n, d] after so many blocks, and the projections of each block's attention.
+    fn trunk(
+        &self,
+        tape: &mut Tape,
+        store: &Store,
+        params: &Params,
+        patches: Value,
+        blocks: usize,
+        run: &Run,
+    ) -> Result<(Value, Vec<Value>)> {
+        let config = &self.config;
         let optional = |present: bool, name: &str| present.then(|| params.get(name)).transpose();
         let mut x = tape.scope("tokens", |tape| {
             let parts = Parts {
@@ -266,10 +309,14 @@ impl Vit {
             };
             tokens(tape, patches, parts) // [b, n, d]
         })?;
-        for block in 0..config.depth {
-            x = tape.scope(format!("blocks.{block}"), |tape| self.block(tape, params, x, block, run))?;
+        let mut qkv = Vec::new();
+        for block in 0..blocks {
+            let (y, projections) =
+                tape.scope(format!("blocks.{block}"), |tape| self.block(tape, params, x, block, run))?;
+            qkv.push(projections);
+            x = y;
         }
-        self.head(tape, params, x)
+        Ok((x, qkv))
     }
 
     /// Images [b, c, h, w] in [0, 1] to logits and features.
@@ -277,8 +324,16 @@ impl Vit {
     /// # Errors
     /// As [`Vit::embed`] and [`Vit::encode`].
     pub fn forward(&self, tape: &mut Tape, store: &Store, images: Value, run: &Run) -> Result<Output> {
+        Ok(self.trace(tape, store, images, run)?.output)
+    }
+
+    /// As [`Vit::forward`], with the projections of each block's attention.
+    ///
+    /// # Errors
+    /// As [`Vit::forward`].
+    pub fn trace(&self, tape: &mut Tape, store: &Store, images: Value, run: &Run) -> Result<Trace> {
         let patches = self.embed(tape, store, images)?;
-        self.encode(tape, store, patches, run)
+        self.encode_traced(tape, store, patches, run)
     }
 
     /// Parameters as the network reads them, all in a row: a device that casts them does so in few launches.
@@ -321,9 +376,10 @@ impl Vit {
         linear(tape, x, weight, bias, activation)
     }
 
-    fn block(&self, tape: &mut Tape, params: &Params, x: Value, block: usize, run: &Run) -> Result<Value> {
+    /// The block's output, and its attention's projections.
+    fn block(&self, tape: &mut Tape, params: &Params, x: Value, block: usize, run: &Run) -> Result<(Value, Value)> {
         let name = format!("blocks.{block}");
-        let attended = tape.scope("attn", |tape| {
+        let (attended, qkv) = tape.scope("attn", |tape| {
             let y = self.norm(tape, params, x, &format!("{name}.norm1"))?;
             let qkv = self.dense(tape, params, y, &format!("{name}.attn.qkv"), self.config.qkv_bias, None)?;
             let y = attention(tape, qkv, self.config.heads)?; // [b, n, h d]
@@ -332,18 +388,19 @@ impl Vit {
                 Some(keep) => grad_gate(tape, y, random(run)?.state, keep, &format!("{}{name}.ard", run.tag))?,
                 None => y,
             };
-            self.join(tape, params, x, y, block, "1", run)
+            Ok((self.join(tape, params, x, y, block, "1", run)?, qkv))
         })?;
-        tape.scope("mlp", |tape| {
+        let y = tape.scope("mlp", |tape| {
             let y = self.norm(tape, params, attended, &format!("{name}.norm2"))?;
-            let y = self.hidden(tape, params, y, &name, run)?; // [b, n, mlp]
+            let y = self.widened(tape, params, y, &name, run)?; // [b, n, mlp]
             let y = self.dense(tape, params, y, &format!("{name}.mlp.fc2"), true, None)?;
             self.join(tape, params, attended, y, block, "2", run)
-        })
+        })?;
+        Ok((y, qkv))
     }
 
     /// First half of the MLP: linear, stochastic layer where configured, activation.
-    fn hidden(&self, tape: &mut Tape, params: &Params, x: Value, name: &str, run: &Run) -> Result<Value> {
+    fn widened(&self, tape: &mut Tape, params: &Params, x: Value, name: &str, run: &Run) -> Result<Value> {
         let activation = match self.config.activation {
             Activation::Gelu => kernels::activation::Activation::Gelu,
             Activation::Relu => kernels::activation::Activation::Relu,

@@ -11,6 +11,7 @@ pub mod inputs;
 pub mod losses;
 pub mod nullspace;
 pub mod optim;
+pub mod privacy;
 pub mod recipe;
 pub mod report;
 pub mod trainer;

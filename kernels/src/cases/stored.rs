@@ -12,7 +12,7 @@ pub(super) const SUFFIX: &str = " in bf16";
 
 /// The ops that take bf16: everything between the images and the logits of a network. Losses, norms of gradients and updates are
 /// f32 always.
-pub const IN_BF16: [&str; 14] = [
+pub const IN_BF16: [&str; 15] = [
     "activation",
     "attention",
     "combine",
@@ -20,6 +20,7 @@ pub const IN_BF16: [&str; 14] = [
     "grad_gate",
     "layer_norm",
     "linear",
+    "mark_key",
     "patch_embed",
     "pool",
     "residual",

@@ -40,6 +40,7 @@ pub(crate) const LIBRARY: Library = &[
     ("reduce.wgsl", include_str!("wgsl/reduce.wgsl")),
     ("row_norm.wgsl", include_str!("wgsl/row_norm.wgsl")),
     ("rows.wgsl", include_str!("wgsl/rows.wgsl")),
+    ("scale.wgsl", include_str!("wgsl/scale.wgsl")),
     ("selection.wgsl", include_str!("wgsl/selection.wgsl")),
     ("squares.wgsl", include_str!("wgsl/squares.wgsl")),
     ("top.wgsl", include_str!("wgsl/top.wgsl")),

@@ -5,6 +5,9 @@
 //! restarts. Weight gradients are never computed, because no step asks for them.
 
 pub mod cascade;
+mod eot;
+mod mim;
+pub mod patch_fool;
 pub mod pgd;
 
 use engine::{Error, Result};
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::eps::Eps;
 
+pub use eot::EotLoss;
 pub use pgd::Attack;
 
 /// The ball of allowed perturbations.
@@ -71,6 +75,17 @@ pub struct AttackConfig {
     pub objective: Objective,
     /// Gradients averaged per step over fresh draws of a stochastic model (expectation over transformation).
     pub eot: u32,
+    /// What is averaged over those draws.
+    pub eot_loss: EotLoss,
+    /// An iterate is accepted by its mean margin over so many draws of a stochastic model, the same draws for all iterates of
+    /// a sample, and the best one counts; 0 returns the last iterate (with restarts, that of the largest objective).
+    pub accept: u32,
+    /// The model's randomness stands still at this draw, the one that evaluation under the same seed knows by this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixed_draw: Option<u32>,
+    /// Decay of the accumulated direction that steps follow (MIM, 1710.06081), 0 or more; none follows the gradient itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
     /// Whether the model's stochastic layers draw during the attack; else its mean network is attacked.
     pub stochastic: bool,
     /// Attention Random Dropping (2210.07540): attention branches' gradients are cut with probability 1 - q. Training only.
@@ -90,6 +105,10 @@ impl Default for AttackConfig {
             start: Start::Random,
             objective: Objective::Ce,
             eot: 1,
+            eot_loss: EotLoss::MeanLoss,
+            accept: 0,
+            fixed_draw: None,
+            momentum: None,
             stochastic: false,
             ard: false,
             prm: false,
@@ -114,16 +133,23 @@ impl AttackConfig {
             Norm::Linf => "linf",
             Norm::L2 => "l2",
         };
-        if self.steps == 1 && self.start == Start::Zero {
+        if self.steps == 1 && self.start == Start::Zero && self.momentum.is_none() {
             return format!("fgsm-{norm}");
         }
-        let objective = match self.objective {
-            Objective::Ce => "pgd",
-            Objective::Margin => "cw",
-            Objective::Kl => "kl",
+        let objective = match (self.momentum, self.objective) {
+            (Some(_), Objective::Ce) => "mim",
+            (Some(_), Objective::Margin) => "mim-cw",
+            (None, Objective::Ce) => "pgd",
+            (None, Objective::Margin) => "cw",
+            (Some(_), Objective::Kl) => "mim-kl",
+            (None, Objective::Kl) => "kl",
         };
         let restarts = if self.restarts > 1 { format!("-r{}", self.restarts) } else { String::new() };
-        let eot = if self.eot > 1 { format!("-eot{}", self.eot) } else { String::new() };
+        let eot = match self.eot_loss {
+            _ if self.eot < 2 => String::new(),
+            EotLoss::MeanLoss => format!("-eot{}", self.eot),
+            EotLoss::MeanProbability => format!("-eot{}p", self.eot),
+        };
         format!("{objective}{}-{norm}{restarts}{eot}", self.steps)
     }
 
@@ -136,6 +162,18 @@ impl AttackConfig {
             if value == 0 {
                 return Err(Error::new("attack", format!("{field} is 0")).help("give 1 or more"));
             }
+        }
+        if self.eot_loss == EotLoss::MeanProbability && self.objective != Objective::Ce {
+            return Err(Error::new("attack", "the averaged probability is that of cross-entropy")
+                .with("objective", format!("{:?}", self.objective))
+                .help("give objective ce, or eot_loss mean-loss"));
+        }
+        if let Some(mu) = self.momentum
+            && !(mu.is_finite() && mu >= 0.0)
+        {
+            return Err(Error::new("attack", "momentum must be 0 or more")
+                .with("momentum", mu)
+                .help("the paper's is 1"));
         }
         if self.alpha.value() <= 0.0 && self.eps.value() > 0.0 {
             return Err(Error::new("attack", "the step length is 0").with("alpha", &self.alpha).help("--alpha 2/255"));

@@ -18,7 +18,8 @@ use kernels::random_start;
 use models::Vit;
 use models::vit::Run;
 
-use super::{AttackConfig, Norm, Objective, Start};
+use super::mim::Velocity;
+use super::{AttackConfig, Norm, Objective, Start, eot};
 use crate::inputs::Inputs;
 
 /// A planned attack on one model and one batch's variables.
@@ -29,24 +30,28 @@ pub struct Attack {
     /// Scores the perturbation and keeps the best per sample; only with restarts.
     choose: Option<Choose>,
     inputs: Inputs,
-    random: Var,
-    eps: Var,
-    keep: Var,
+    vars: Vars,
 }
 
 struct Choose {
     plan: Plan,
     best: Var,
     score: Var,
+    /// Random state of the draws by which iterates are accepted.
+    state: Var,
 }
 
 /// Variables that the plans of one attack share.
 #[derive(Clone, Copy)]
 struct Vars {
     random: Var,
+    /// What the model draws from: the random state, or one that stands still.
+    noise: Var,
     eps: Var,
     alpha: Var,
     keep: Var,
+    /// With momentum.
+    velocity: Option<Velocity>,
     /// Logits of the clean images [b, classes], for the objective that compares with them.
     clean: Option<Var>,
 }
@@ -61,11 +66,15 @@ impl Attack {
     /// The configuration makes no attack, or the device is out of memory.
     pub fn new(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig) -> Result<Self> {
         config.validate()?;
+        let state = |store: &mut Store, name: &str| store.data_var(name, DType::U32, &[engine::rng::STATE_WORDS]);
+        let random = state(store, "attack.random")?;
         let vars = Vars {
-            random: store.data_var("attack.random", DType::U32, &[engine::rng::STATE_WORDS])?,
+            random,
+            noise: if config.fixed_draw.is_some() { state(store, "attack.noise")? } else { random },
             eps: scalar(store, "attack.eps", config.eps.value())?,
             alpha: scalar(store, "attack.alpha", config.alpha.value())?,
             keep: scalar(store, "attack.keep", 1.0)?,
+            velocity: config.momentum.map(|mu| Velocity::new(store, inputs, mu)).transpose()?,
             clean: match config.objective {
                 Objective::Kl => {
                     let dims = [inputs.batch, model.config().classes];
@@ -76,9 +85,12 @@ impl Attack {
         };
         let start = plan_start(store, model, inputs, config, vars)?;
         let step = plan_step(store, model, inputs, config, vars)?;
-        let choose = if config.restarts > 1 { Some(plan_choose(store, model, inputs, config, vars)?) } else { None };
-        let Vars { random, eps, keep, .. } = vars;
-        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, random, eps, keep })
+        let choose = if config.restarts > 1 || config.accept > 0 {
+            Some(plan_choose(store, model, inputs, config, vars)?)
+        } else {
+            None
+        };
+        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, vars })
     }
 
     /// Sets the radius of the ball to `share` of the configured one, for the runs that follow. The step length stays.
@@ -87,7 +99,7 @@ impl Attack {
     /// The device failed.
     pub fn set_radius(&self, store: &mut Store, share: f64) -> Result<()> {
         #[expect(clippy::cast_possible_truncation, reason = "a radius")]
-        store.write_values(self.eps, &[(self.config.eps.value() * share) as f32])
+        store.write_values(self.vars.eps, &[(self.config.eps.value() * share) as f32])
     }
 
     /// What is attacked with.
@@ -107,9 +119,13 @@ impl Attack {
     /// # Errors
     /// The device failed.
     pub fn run(&self, store: &mut Store, seed: u64, step: u32, keep: f32) -> Result<()> {
-        store.write_values(self.keep, &[keep])?;
-        store.write_values(self.random, &Philox::state(seed, step))?;
+        store.write_values(self.vars.keep, &[keep])?;
+        store.write_values(self.vars.random, &Philox::state(seed, step))?;
+        if let Some(draw) = self.config.fixed_draw {
+            store.write_values(self.vars.noise, &Philox::state(seed, draw))?;
+        }
         if let Some(choose) = &self.choose {
+            store.write_values(choose.state, &Philox::state(seed, step))?;
             let low = vec![f32::NEG_INFINITY; self.inputs.batch];
             store.write_values(choose.score, &low)?;
         }
@@ -117,10 +133,14 @@ impl Attack {
         device.run(|| {
             for _ in 0..self.config.restarts {
                 self.start.replay(store)?;
+                let accepts = self.choose.as_ref().filter(|_| self.config.accept > 0);
                 for _ in 0..self.config.steps {
                     self.step.replay(store)?;
+                    if let Some(choose) = accepts {
+                        choose.plan.replay(store)?;
+                    }
                 }
-                if let Some(choose) = &self.choose {
+                if let (Some(choose), None) = (&self.choose, accepts) {
                     choose.plan.replay(store)?;
                 }
             }
@@ -143,7 +163,7 @@ fn plan_start(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackCo
     let mut tape = Tape::new();
     if let Some(clean) = vars.clean {
         // The clean side does not change between steps, so it is computed once.
-        let random = inputs.draws(&mut tape, store, vars.random)?;
+        let random = inputs.draws(&mut tape, store, vars.noise)?;
         let run = Run { random: Some(random), stochastic: config.stochastic, tag: "clean.", ..Run::default() };
         let images = tape.var(store, inputs.images)?;
         let logits = model.forward(&mut tape, store, images, &run)?.logits;
@@ -162,6 +182,9 @@ fn plan_start(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackCo
         (Start::Normal, _) => random_start::Start::Normal(START_STD),
     };
     random_start::random_start(&mut tape, store, inputs.delta, origin, start, "attack.start")?;
+    if let Some(velocity) = vars.velocity {
+        velocity.clear(&mut tape, store, origin)?;
+    }
     advance(&mut tape, store, &[vars.random])?;
     tape.plan(store, &[])
 }
@@ -199,35 +222,28 @@ fn objective(
 
 fn plan_step(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
     let mut tape = Tape::new();
-    let random = inputs.draws(&mut tape, store, vars.random)?;
+    let random = inputs.draws(&mut tape, store, vars.noise)?;
     let keep = tape.var(store, vars.keep)?;
     if config.prm {
         // Before the forward pass: masked patches restart from 0, and the step below moves every patch.
-        patch_mask(&mut tape, store, inputs.delta, keep, random.state, model.config().patch, "attack.prm")?;
+        let state = tape.var(store, vars.random)?;
+        patch_mask(&mut tape, store, inputs.delta, keep, state, model.config().patch, "attack.prm")?;
     }
     let delta = tape.var(store, inputs.delta)?;
-    let mut gradient: Option<Value> = None;
-    for draw in 0..config.eot {
-        let tag = if config.eot > 1 { format!("eot{draw}.") } else { String::new() };
+    let gradient = eot::gradient(&mut tape, config.eot, config.eot_loss, delta, |tape, tag| {
         let run = Run {
             random: Some(random),
             stochastic: config.stochastic,
             gate: config.ard.then_some(keep),
-            tag: &tag,
+            tag,
             ..Run::default()
         };
-        let losses = tape.scope(format!("attack{}", tag.trim_end_matches('.')), |tape| {
-            objective(tape, store, model, inputs, config, vars.clean, &run)
-        })?;
-        // The gradient of the sum over samples: each sample's own, whatever the batch.
-        let one = tape.gradients(losses, &[delta])?;
-        let one = *one.first().ok_or_else(|| Error::new("attack", "no gradient"))?;
-        gradient = Some(match gradient {
-            Some(sum) => combine(&mut tape, &[(1.0, sum), (1.0, one)])?,
-            None => one,
-        });
-    }
-    let gradient = gradient.ok_or_else(|| Error::new("attack", "eot is 0"))?;
+        objective(tape, store, model, inputs, config, vars.clean, &run)
+    })?;
+    let gradient = match vars.velocity {
+        Some(velocity) => velocity.accumulate(&mut tape, store, gradient)?,
+        None => gradient,
+    };
     let step = Step {
         delta: inputs.delta,
         gradient,
@@ -248,10 +264,22 @@ fn plan_choose(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackC
     let best = store.single("attack.best", engine::Role::Data, store.spec(inputs.delta)?)?;
     let score = store.data_var("attack.score", DType::F32, &[inputs.batch])?;
     let mut tape = Tape::new();
-    let random = inputs.draws(&mut tape, store, vars.random)?;
+    let state = if config.accept > 0 {
+        store.data_var("attack.accept", DType::U32, &[engine::rng::STATE_WORDS])?
+    } else {
+        vars.noise
+    };
+    let random = inputs.draws(&mut tape, store, state)?;
     let run = Run { random: Some(random), stochastic: config.stochastic, ..Run::default() };
-    let losses = objective(&mut tape, store, model, inputs, config, vars.clean, &run)?;
+    let scores = if config.accept > 0 {
+        eot::mean(&mut tape, config.accept, "accept", |tape, tag| {
+            let by_margin = AttackConfig { objective: Objective::Margin, ..config.clone() };
+            objective(tape, store, model, inputs, &by_margin, vars.clean, &Run { tag, ..run })
+        })?
+    } else {
+        objective(&mut tape, store, model, inputs, config, vars.clean, &run)?
+    };
     let delta = tape.var(store, inputs.delta)?;
-    keep_best(&mut tape, store, best, score, delta, losses)?;
-    Ok(Choose { plan: tape.plan(store, &[])?, best, score })
+    keep_best(&mut tape, store, best, score, delta, scores)?;
+    Ok(Choose { plan: tape.plan(store, &[])?, best, score, state })
 }

@@ -130,7 +130,7 @@ pub fn positive(text: &str) -> Result<usize> {
 pub struct DataArgs {
     /// `synthetic`, or a folder: CIFAR-10/100 .bin, MNIST idx (.gz or raw), or images in one folder per class
     #[arg(long, value_name = "SPEC")]
-    data: String,
+    pub data: String,
     #[command(flatten)]
     pub how: DataDetails,
 }
@@ -179,24 +179,42 @@ impl DataArgs {
 }
 
 impl DataDetails {
-    /// Images of the model's shape, of whatever classes.
-    pub fn open(&self, spec: &str, config: &VitConfig, seed: u64) -> Result<Dataset> {
-        let [height, width] = config.image;
-        let options = data::Options {
-            size: (height == width).then_some(height),
-            channels: Some(config.channels),
-            limit: self.limit,
-            seed,
-            crop_pct: self.crop_pct,
-            interpolation: match self.interpolation {
-                FilterName::Bicubic => Interpolation::Bicubic,
-                FilterName::Bilinear => Interpolation::Bilinear,
-            },
-        };
-        let split = match self.split {
+    /// As the flags' defaults say, with at most so many images.
+    pub fn most(limit: usize) -> Self {
+        let (split, interpolation) = (SplitName::Test, FilterName::Bicubic);
+        Self { split, limit: Some(limit), crop_pct: 0.9, interpolation }
+    }
+
+    /// Options of the reader, and the part to read.
+    pub fn options(&self, size: Option<usize>, channels: Option<usize>, seed: u64) -> (data::Options, data::Split) {
+        let (limit, crop_pct, interpolation) = (self.limit, self.crop_pct, self.interpolation());
+        (data::Options { size, channels, limit, seed, crop_pct, interpolation }, self.split())
+    }
+
+    fn split(&self) -> data::Split {
+        match self.split {
             SplitName::Train => data::Split::Train,
             SplitName::Test => data::Split::Test,
-        };
+        }
+    }
+
+    /// Filter of resizes.
+    pub fn interpolation(&self) -> Interpolation {
+        match self.interpolation {
+            FilterName::Bicubic => Interpolation::Bicubic,
+            FilterName::Bilinear => Interpolation::Bilinear,
+        }
+    }
+
+    /// Images of the model's shape, of whatever classes.
+    pub fn open(&self, spec: &str, config: &VitConfig, seed: u64) -> Result<Dataset> {
+        self.open_split(spec, self.split(), config, seed)
+    }
+
+    /// As [`DataDetails::open`], from a split that no flag chooses.
+    pub fn open_split(&self, spec: &str, split: data::Split, config: &VitConfig, seed: u64) -> Result<Dataset> {
+        let [height, width] = config.image;
+        let (options, _) = self.options((height == width).then_some(height), Some(config.channels), seed);
         let dataset = data::open(spec, split, &options)?;
         let expected = [config.channels, height, width];
         if dataset.dims() == expected {

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use engine::{Error, Result, Tensor};
 use models::tensor_file;
+use train::attack::AttackConfig;
+use train::attack::patch_fool::PatchFoolConfig;
 use train::eval::accuracy::{Attacked, Evaluator, argmax};
 use train::report::picture::png;
 
 use super::args::{DataArgs, ModelArgs, positive};
-use super::attack_args::{AttackArgs, AttackName, describe};
+use super::attack_args::{AttackArgs, AttackName, describe, describe_patch};
 use super::common::Common;
 use super::progress::Progress;
+use super::screen;
 
 /// Attack images and write the results as safetensors and PNG files
 ///
@@ -60,9 +63,31 @@ struct Results {
     indices: Vec<u32>,
 }
 
+/// The attack.
+enum What {
+    InBall(AttackConfig),
+    PatchFool(PatchFoolConfig),
+}
+
+impl What {
+    fn name(&self) -> String {
+        match self {
+            Self::InBall(config) => config.name(),
+            Self::PatchFool(config) => config.name(),
+        }
+    }
+}
+
+fn json(report: &impl serde::Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(report).map_err(|error| Error::new("--json", error.to_string()))
+}
+
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let config = self.attack.config(self.name)?;
+        let what = match self.name {
+            AttackName::PatchFool => What::PatchFool(self.attack.patch_fool()?),
+            name => What::InBall(self.attack.config(name)?),
+        };
         let loaded = self.model.load()?;
         let data = Arc::new(self.data.open(&loaded.config, common.seed)?);
         let device = common.device()?;
@@ -74,24 +99,37 @@ impl Args {
         let mut results = Results::default();
         let mut progress = Progress::new("img");
         let dims = data.dims();
-        let report = evaluator.attacked(&data, &config, &mut |attacked| {
+        let mut each = |attacked: &Attacked| {
             let left = self.pictures.saturating_sub(results.labels.len());
             write_pictures(&self.out, attacked, dims, left)?;
             results.add(attacked, dims);
-            progress.show(&config.name(), results.labels.len(), data.len(), "");
+            progress.show(&what.name(), results.labels.len(), data.len(), "");
             Ok(())
-        })?;
+        };
+        let (line, total, report) = match &what {
+            What::InBall(config) => {
+                let report = evaluator.attacked(&data, config, &mut each)?;
+                (describe(&report), report.total, json(&report)?)
+            }
+            What::PatchFool(config) => {
+                let report = evaluator.patched(&data, config, &mut each)?;
+                (describe_patch(&report), report.measured.total, json(&report)?)
+            }
+        };
         progress.finish();
         results.write(&file, dims)?;
         let fooled = results.success.iter().filter(|&&success| success == 1).count();
         let screen = common.screen();
-        screen.line(describe(&report))?;
-        screen.line(format_args!(
-            "{fooled} of {} attacked images are misclassified\nwritten: {}",
-            report.total,
-            file.display()
-        ))?;
-        screen.json(&serde_json::json!({ "attack": report, "misclassified": fooled, "output": file }))
+        screen.line(line)?;
+        screen
+            .line(format_args!("{fooled} of {total} attacked images are misclassified\nwritten: {}", file.display()))?;
+        for warning in evaluator.warnings() {
+            screen::note(format_args!("warning: {warning}"));
+        }
+        let warnings = evaluator.warnings();
+        screen.json(&serde_json::json!({
+            "attack": report, "misclassified": fooled, "output": file, "warnings": warnings,
+        }))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Flags of an attack, and what one came to.
 
 use clap::ValueEnum;
-use engine::Result;
-use train::attack::{AttackConfig, Norm, Objective, Start};
+use engine::{Error, Result};
+use train::attack::patch_fool::PatchFoolConfig;
+use train::attack::{AttackConfig, EotLoss, Norm, Objective, Start};
 use train::eps::Eps;
-use train::eval::accuracy::AttackReport;
+use train::eval::accuracy::{AttackReport, Measured, PatchReport};
+
+use super::patch_args::PatchArgs;
 
 /// Which attack.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,6 +16,10 @@ pub enum AttackName {
     Fgsm,
     /// Projected gradient descent
     Pgd,
+    /// Momentum iterative FGSM: steps along accumulated gradients
+    Mim,
+    /// Patches without a bound that draw attention; flags --patch-...
+    PatchFool,
 }
 
 #[derive(clap::Args)]
@@ -24,9 +31,9 @@ pub struct AttackArgs {
     /// Length of a step [default: eps / 4]
     #[arg(long, value_name = "ALPHA")]
     alpha: Option<String>,
-    /// Steps
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    steps: u32,
+    /// Steps [default: 20; mim: 10; patch-fool: 250]
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
     /// Independent runs, of which the worst counts for each image
     #[arg(long, value_name = "N", default_value_t = 1)]
     restarts: u32,
@@ -39,6 +46,25 @@ pub struct AttackArgs {
     /// Draws of a stochastic model over which each gradient is averaged; 0 attacks the mean network
     #[arg(long, value_name = "N", default_value_t = 1)]
     eot: u32,
+    /// What is averaged over those draws
+    #[arg(long, value_enum, default_value_t = EotName::MeanLoss)]
+    eot_loss: EotName,
+    /// Accept an iterate by its mean margin over so many draws, and return the best; 0 returns the last
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    accept: u32,
+    /// Decay of the accumulated gradient: mim's is 1
+    #[arg(long, value_name = "MU")]
+    momentum: Option<f64>,
+    #[command(flatten)]
+    patch: PatchArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EotName {
+    /// The loss
+    MeanLoss,
+    /// The probability of the label: the loss of the averaged softmax
+    MeanProbability,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -80,9 +106,14 @@ impl AttackArgs {
             ObjectiveName::Ce => Objective::Ce,
             ObjectiveName::Margin => Objective::Margin,
         };
-        let (alpha, steps, start) = match name {
-            AttackName::Fgsm => (eps.clone(), 1, Start::Zero),
-            AttackName::Pgd => (alpha, self.steps, Start::Random),
+        let (alpha, steps, start, momentum) = match name {
+            AttackName::Fgsm => (eps.clone(), 1, Start::Zero, self.momentum),
+            AttackName::Pgd => (alpha, self.steps.unwrap_or(20), Start::Random, self.momentum),
+            AttackName::Mim => (alpha, self.steps.unwrap_or(10), Start::Zero, Some(self.momentum.unwrap_or(1.0))),
+            AttackName::PatchFool => {
+                return Err(Error::new("--attack", "patch-fool has no ball, so it does not work here")
+                    .help("vitrum attack --attack patch-fool, or vitrum eval --attack patch-fool"));
+            }
         };
         let config = AttackConfig {
             norm,
@@ -93,12 +124,36 @@ impl AttackArgs {
             start,
             objective,
             eot: self.eot.max(1),
+            eot_loss: match self.eot_loss {
+                EotName::MeanLoss => EotLoss::MeanLoss,
+                EotName::MeanProbability => EotLoss::MeanProbability,
+            },
+            accept: self.accept,
+            momentum,
             stochastic: self.eot > 0,
             ..AttackConfig::default()
         };
         config.validate()?;
         Ok(config)
     }
+}
+
+impl AttackArgs {
+    /// Patch-Fool, as the flags say.
+    pub fn patch_fool(&self) -> Result<PatchFoolConfig> {
+        self.patch.config(self.steps, self.eot > 0)
+    }
+}
+
+/// For people.
+pub fn describe_patch(PatchReport { name, config, measured }: &PatchReport) -> String {
+    let Measured { correct, total, accuracy, max_linf, mean_l2 } = measured;
+    format!(
+        "{name}, {} by {:?}: {correct} of {total} correct ({:.2}%); largest change of a pixel {max_linf:.5}, mean L2 {mean_l2:.4}",
+        config.patches,
+        config.select,
+        100.0 * accuracy
+    )
 }
 
 /// For people.

@@ -11,6 +11,8 @@ mod bench;
 mod class_args;
 mod common;
 mod convert;
+mod corrupt;
+mod corruption_args;
 mod demo;
 mod devices;
 mod dummy;
@@ -20,9 +22,12 @@ mod gradients;
 mod images;
 mod journal;
 mod nullspace;
+mod patch_args;
 mod plan;
 mod predict;
+mod privacy;
 mod progress;
+mod randomised;
 mod recipe;
 mod record;
 mod repeats;
@@ -62,10 +67,13 @@ enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
     Federated(Box<federated::Args>),
-    Eval(eval::Args),
+    Eval(Box<eval::Args>),
     Attack(attack::Args),
+    Randomised(Box<randomised::Args>),
     Autoattack(Box<autoattack::Args>),
-    Nullspace(nullspace::Args),
+    Corrupt(corrupt::Args),
+    Nullspace(Box<nullspace::Args>),
+    Privacy(Box<privacy::Args>),
     Report(report::Args),
     Predict(predict::Args),
     Gradients(gradients::Args),
@@ -85,8 +93,11 @@ impl Command {
             Self::Federated(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
+            Self::Randomised(args) => args.run(common).map(done),
             Self::Autoattack(args) => args.run(common).map(done),
+            Self::Corrupt(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
+            Self::Privacy(args) => args.run(common).map(done),
             Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),

@@ -87,6 +87,12 @@ impl Predictor {
         Ok(Self { evaluator: Evaluator::new(device, &loaded.config, &loaded.tensors, batch, 1, seed)?, batch })
     }
 
+    /// Values of one image.
+    pub fn volume(&self) -> usize {
+        let config = self.evaluator.config();
+        config.channels * config.image[0] * config.image[1]
+    }
+
     /// Batch after batch; the last one is filled up with black images.
     pub fn predict(&mut self, images: &Images) -> Result<Outputs> {
         let volume = images.pixels.len() / images.count;

@@ -38,8 +38,17 @@ pub(super) fn open(folder: &Path, split: Split, options: &Options) -> Result<Dat
                 .help("add val/ or test/ beside train/")
         })?,
     };
-    let classes = class_names(folder, &root)?;
-    let files = list(&root, &classes)?;
+    read(&root, class_names(folder, &root)?, options)
+}
+
+/// Reads a folder with one folder per class, whose names are among `classes`, which number them.
+pub(super) fn open_classes(root: &Path, classes: &[String], options: &Options) -> Result<Dataset> {
+    check_known(root, &subfolders(root)?, classes, "classes of the clean images")?;
+    read(root, classes.to_vec(), options)
+}
+
+fn read(root: &Path, classes: Vec<String>, options: &Options) -> Result<Dataset> {
+    let files = list(root, &classes)?;
     let kept = options.limit.unwrap_or(usize::MAX).min(files.len());
     // Files lie class by class: evenly spaced ones keep the proportions.
     let files: Vec<&(PathBuf, i32)> = (0..kept).filter_map(|i| files.get(i * files.len() / kept)).collect();
@@ -92,17 +101,23 @@ fn class_names(folder: &Path, root: &Path) -> Result<Vec<String>> {
     let own = subfolders(root)?;
     let train = folder.join("train");
     let all = if train.is_dir() && root != train { subfolders(&train)? } else { own.clone() };
+    check_known(root, &own, &all, "classes of train/")?;
+    Ok(all)
+}
+
+/// Refuses a folder without class folders, and class folders that are not among `all`.
+fn check_known(root: &Path, own: &[String], all: &[String], whose: &str) -> Result<()> {
     if own.is_empty() {
         return Err(Error::new(root.display().to_string(), "no class folders")
             .help("put the images of each class into a folder of its own"));
     }
     let unknown: Vec<&str> = own.iter().filter(|name| !all.contains(name)).map(String::as_str).collect();
     if unknown.is_empty() {
-        return Ok(all);
+        return Ok(());
     }
-    Err(Error::new(root.display().to_string(), "class folders that train/ does not have")
+    Err(Error::new(root.display().to_string(), "class folders that are not among the classes")
         .with("folders", unknown.join(", "))
-        .with("classes of train/", all.len()))
+        .with(whose, all.len()))
 }
 
 /// Image files and labels, class by class, each class in the order of names.
@@ -237,7 +252,7 @@ mod tests {
         write(&folder.path().join("train/a/1.png"), solid([1, 2, 3]));
         assert!(refused(Split::Test).contains("val/"));
         write(&folder.path().join("val/z/1.png"), solid([1, 2, 3]));
-        assert!(refused(Split::Test).contains("does not have") && refused(Split::Test).contains('z'));
+        assert!(refused(Split::Test).contains("classes of train/") && refused(Split::Test).contains('z'));
         fs::create_dir(folder.path().join("train/empty")).unwrap();
         assert!(refused(Split::Train).contains("empty: the class folder holds no image"));
     }

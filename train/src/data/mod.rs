@@ -5,12 +5,14 @@
 
 pub mod augment;
 mod cifar;
+mod corrupted;
 mod dataset;
 mod idx;
 mod image_folder;
 pub mod loader;
 mod memory;
 pub(crate) mod mix;
+mod npy;
 mod pixels;
 mod shapes;
 mod synthetic;
@@ -24,9 +26,11 @@ use std::path::{Path, PathBuf};
 use engine::{Error, Result};
 
 pub use augment::Augment;
+pub use corrupted::Published;
 pub use dataset::Dataset;
 pub use loader::{Batch, Batches, Loader};
 pub use mix::Mix;
+pub use npy::write_header as write_npy_header;
 pub use pixels::Interpolation;
 
 /// Which part of a data set.

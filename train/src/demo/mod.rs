@@ -16,7 +16,7 @@ use crate::data::{self, Augment, Dataset, Options, Split};
 use crate::eps::Eps;
 use crate::eval::accuracy::Evaluator;
 use crate::eval::calibration::Calibration;
-use crate::eval::corruption::Corruption;
+use crate::eval::corruption::{Corruption, Options as CorruptionOptions};
 use crate::nullspace::approximate::NullspaceConfig;
 use crate::nullspace::exact::{Nullspace, Tolerance, permuted};
 use crate::recipe::{Adversarial, Method, Optimizer, Recipe, Schedule};
@@ -266,7 +266,8 @@ fn measure(
     progress(&title, 0, all);
     let calibration = evaluator.clean(test)?;
     progress(&title, 1, all);
-    let corrupted = evaluator.corrupted(test, &Corruption::ALL, &[3])?;
+    let options = CorruptionOptions { seed: demo.seed, ..CorruptionOptions::default() };
+    let corrupted = evaluator.corrupted(test, &CORRUPTIONS, &[3], &options)?;
     progress(&title, 2, all);
     let mut curve = vec![(0.0, calibration.accuracy)];
     let mut pgd20 = calibration.accuracy;
@@ -333,3 +334,12 @@ fn invariance(
 
 /// Largest absolute value of the nullspace noise that is shown, in pixels of [0, 1].
 const NOISE_LINF: f64 = 0.35;
+
+/// One corruption of each kind, none of which needs files.
+const CORRUPTIONS: [Corruption; 5] = [
+    Corruption::GaussianNoise,
+    Corruption::GaussianBlur,
+    Corruption::Brightness,
+    Corruption::Contrast,
+    Corruption::Pixelate,
+];

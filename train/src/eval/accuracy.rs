@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use super::calibration::Calibration;
 use super::classes::ClassMap;
-use super::corruption::Corruption;
+use super::corruption::{Corruption, Corruptor, Options};
 use super::outputs::Outputs;
+use super::randomised;
 use super::sanity::{self, Warning};
+use crate::attack::patch_fool::{PatchFool, PatchFoolConfig};
 use crate::attack::{Attack, AttackConfig};
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
@@ -52,6 +54,33 @@ pub struct AttackReport {
     pub mean_l2: f64,
 }
 
+/// What Patch-Fool did to a model.
+#[derive(Clone, Debug, Serialize)]
+pub struct PatchReport {
+    /// Short name: `patch-fool250-p1`.
+    pub name: String,
+    /// All of its parameters.
+    pub config: PatchFoolConfig,
+    /// Counts, and how far images were changed.
+    #[serde(flatten)]
+    pub measured: Measured,
+}
+
+/// What an attack came to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Measured {
+    /// Samples still classified correctly.
+    pub correct: usize,
+    /// Samples attacked.
+    pub total: usize,
+    /// Robust accuracy, a fraction.
+    pub accuracy: f64,
+    /// Largest absolute perturbation of any pixel, measured.
+    pub max_linf: f64,
+    /// Mean Euclidean length of the perturbations, measured.
+    pub mean_l2: f64,
+}
+
 /// Accuracy under one corruption and severity.
 #[derive(Clone, Debug, Serialize)]
 pub struct CorruptionReport {
@@ -61,6 +90,8 @@ pub struct CorruptionReport {
     pub severity: u8,
     /// Accuracy, a fraction.
     pub accuracy: f64,
+    /// Whether the figure can be compared with published ones: `frost` without the published photographs can't.
+    pub comparable: bool,
 }
 
 /// A batch after an attack.
@@ -110,6 +141,11 @@ impl Evaluator {
     /// The model's configuration.
     pub fn config(&self) -> &VitConfig {
         self.model.config()
+    }
+
+    /// Whether predictions depend on the seed.
+    pub fn is_random(&self) -> bool {
+        self.draws > 0
     }
 
     /// Images of a batch.
@@ -223,23 +259,19 @@ impl Evaluator {
         data: &Arc<Dataset>,
         corruptions: &[Corruption],
         severities: &[u8],
+        options: &Options,
     ) -> Result<Vec<CorruptionReport>> {
-        let dims = data.dims();
-        let volume = data.volume();
         let mut reports = Vec::new();
         for &corruption in corruptions {
             for &severity in severities {
-                let seed = self.seed;
+                let corruptor = Corruptor::new(corruption, severity, data.dims(), options)?;
                 let outputs = self.changed(data, |samples| {
-                    let ids = samples.ids.clone();
-                    let count = samples.count;
-                    for (image, id) in samples.images.chunks_exact_mut(volume).zip(ids).take(count) {
-                        corruption.apply(image, dims, severity, seed, id)?;
-                    }
-                    Ok(())
+                    let Samples { images, ids, count, .. } = samples;
+                    corruptor.batch(images, ids.get(..*count).unwrap_or_default())
                 })?;
                 let accuracy = outputs.scores()?.accuracy();
-                reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy });
+                let comparable = corruption != Corruption::Frost || options.frost.is_published();
+                reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy, comparable });
             }
         }
         Ok(reports)
@@ -256,11 +288,43 @@ impl Evaluator {
         config: &AttackConfig,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<AttackReport> {
+        let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
+        if let Some(warning) = randomised::warning(self.config(), config).filter(|found| !self.warnings.contains(found))
+        {
+            self.warnings.push(warning);
+        }
+        let Measured { correct, total, accuracy, max_linf, mean_l2 } =
+            self.crafted(data, &|store, seed| attack.run(store, seed, 0, 1.0), each)?;
+        let (name, config) = (config.name(), config.clone());
+        Ok(AttackReport { name, config, correct, total, accuracy, max_linf, mean_l2 })
+    }
+
+    /// Robust accuracy under Patch-Fool, as [`Evaluator::attacked`].
+    ///
+    /// # Errors
+    /// As [`Evaluator::attacked`].
+    pub fn patched(
+        &mut self,
+        data: &Arc<Dataset>,
+        config: &PatchFoolConfig,
+        each: &mut dyn FnMut(&Attacked) -> Result<()>,
+    ) -> Result<PatchReport> {
+        let attack = PatchFool::new(&mut self.store, &self.model, &self.inputs, config)?;
+        let measured = self.crafted(data, &|store, seed| attack.run(store, seed, 0), each)?;
+        Ok(PatchReport { name: config.name(), config: config.clone(), measured })
+    }
+
+    /// Attacks all batches: `craft` leaves perturbations in the inputs, under a seed.
+    fn crafted(
+        &mut self,
+        data: &Arc<Dataset>,
+        craft: &dyn Fn(&mut Store, u64) -> Result<()>,
+        each: &mut dyn FnMut(&Attacked) -> Result<()>,
+    ) -> Result<Measured> {
         if self.mask.is_some() {
             return Err(Error::new("attack", "the loss of an attack is that of all classes, not of some")
                 .help("leave out --class-order and --class-subset, or the attacks"));
         }
-        let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
         let classes = self.config().classes;
         let volume = data.volume();
         let (mut correct, mut total, mut max_linf, mut length) = (0, 0, 0.0_f64, 0.0);
@@ -269,7 +333,7 @@ impl Evaluator {
             self.inputs.write(&mut self.store, &batch)?;
             self.inputs.clear_delta(&mut self.store)?;
             let clean = right(&self.probabilities(batch.count)?, &batch, classes);
-            attack.run(&mut self.store, self.seed, 0, 1.0)?;
+            craft(&mut self.store, self.seed)?;
             let probabilities = self.probabilities(batch.count)?;
             let robust = right(&probabilities, &batch, classes);
             correct += clean.iter().zip(robust).filter(|&(&clean, robust)| clean && robust).count();
@@ -291,15 +355,7 @@ impl Evaluator {
         }
         #[expect(clippy::cast_precision_loss, reason = "sample counts")]
         let (count, right) = (total.max(1) as f64, correct as f64);
-        Ok(AttackReport {
-            name: config.name(),
-            config: config.clone(),
-            correct,
-            total,
-            accuracy: right / count,
-            max_linf,
-            mean_l2: length / count,
-        })
+        Ok(Measured { correct, total, accuracy: right / count, max_linf, mean_l2: length / count })
     }
 }
 

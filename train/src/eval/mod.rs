@@ -4,5 +4,8 @@ pub mod accuracy;
 pub mod calibration;
 pub mod classes;
 pub mod corruption;
+pub mod interval;
+pub mod mce;
 pub mod outputs;
+pub mod randomised;
 pub mod sanity;

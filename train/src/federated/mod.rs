@@ -240,8 +240,7 @@ impl Federation {
         let data = self.clients.get(client).cloned();
         let data = data.ok_or_else(|| Error::new("federated training", "no such client").with("client", client))?;
         let samples = data.len();
-        // An odd multiplier: every client has another seed, and the first that of the recipe.
-        let seed = self.seed.wrapping_add((client as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let seed = client_seed(self.seed, client);
         self.trainer.assign(&self.global, data, seed, self.round * self.config.local_epochs)?;
         let (mut sum, mut count) = (0.0, 0.0);
         for _ in 0..self.config.local_epochs {
@@ -311,6 +310,11 @@ impl FederatedConfig {
         }
         self.partition.validate()
     }
+}
+
+/// Seed of a client's draws. The multiplier is odd: every client has another seed, and the first that of the recipe.
+fn client_seed(seed: u64, client: usize) -> u64 {
+    seed.wrapping_add((client as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// What a client sends.
@@ -385,6 +389,12 @@ mod tests {
                 .collect();
             prop_assert_eq!(averaged(&updates), expected);
         }
+    }
+
+    #[test]
+    fn every_client_draws_under_a_seed_of_its_own() {
+        let seeds: std::collections::BTreeSet<u64> = (0..1000).map(|client| client_seed(7, client)).collect();
+        assert!(seeds.len() == 1000 && client_seed(7, 0) == 7);
     }
 
     #[test]

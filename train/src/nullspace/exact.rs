@@ -36,7 +36,7 @@ pub enum Tolerance {
 }
 
 impl Tolerance {
-    fn absolute(self, largest: f64, rows: usize, columns: usize) -> f64 {
+    pub(super) fn absolute(self, largest: f64, rows: usize, columns: usize) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "dimensions stay below 2^53")]
         let side = rows.max(columns) as f64;
         match self {
@@ -260,7 +260,7 @@ pub fn permuted(values: &[f32], seed: u64, index: u32) -> Vec<f32> {
 }
 
 /// Singular values, largest first, and all right singular vectors [columns, columns].
-fn decompose(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
+pub(super) fn decompose(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
     let (rows, columns) = matrix.shape();
     let mut singular = Diag::zeros(rows.min(columns));
     let mut vectors = Mat::zeros(columns, columns);
@@ -281,7 +281,7 @@ fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounding is what the function is for")]
-fn rounded(value: f64) -> f32 {
+pub(crate) fn rounded(value: f64) -> f32 {
     value as f32
 }
 

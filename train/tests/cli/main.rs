@@ -5,9 +5,13 @@
 mod bad_input;
 mod bench;
 mod common;
+mod corruptions;
 mod cuda;
 mod lab;
 mod methods;
+mod nullspace;
+mod privacy;
+mod randomised;
 mod results;
 mod resume;
 
@@ -30,7 +34,10 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "federated",
         "eval",
         "attack",
+        "corrupt",
+        "randomised",
         "nullspace",
+        "privacy",
         "report",
         "predict",
         "gradients",

@@ -1,5 +1,6 @@
 //! `vitrum bench`
 
+mod corruptions;
 mod lab;
 mod ops;
 mod product;
@@ -23,7 +24,7 @@ use super::common::Common;
 /// rows of the table of GPU goals instead, --lab versions of one kernel.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  vitrum bench --ops --filter attention --threads 2\n  vitrum bench --steps --filter deit_ti_65_train_b64 --profile\n  vitrum bench --suite --device cuda --bf16 --out run.jsonl"
+    after_help = "Example:\n  vitrum bench --ops --filter attention --threads 2\n  vitrum bench --steps --filter deit_ti_65_train_b64 --profile\n  vitrum bench --suite --device cuda --bf16 --out run.jsonl\n  vitrum bench --corruptions --threads 2"
 )]
 pub struct Args {
     /// Only operations and steps whose name contains this
@@ -48,6 +49,10 @@ pub struct Args {
     /// Check and time the kernels in a folder of the laboratory, such as bench/lab/gemm, beside the shipped one (CUDA)
     #[arg(long, value_name = "FOLDER", group = "of_suite", conflicts_with_all = ["ops", "steps", "once", "profile", "filter"])]
     lab: Option<PathBuf>,
+    /// Time the corruptions of images instead, on --threads threads: severity 3 of each on 1000 images of 32 pixels, and one image of
+    /// 224 pixels on one thread
+    #[arg(long, conflicts_with_all = ["ops", "steps", "once", "profile", "lab", "suite", "list"])]
+    corruptions: bool,
     #[command(flatten)]
     suite: suite::SuiteArgs,
 }
@@ -62,6 +67,9 @@ impl Args {
         let seconds = self.time.unwrap_or(if self.suite.suite || self.lab.is_some() { 0.1 } else { 0.3 });
         let time = Duration::try_from_secs_f64(seconds)
             .map_err(|error| Error::new("--time", error.to_string()).with("given", seconds))?;
+        if self.corruptions {
+            return corruptions::run(common, filter, time);
+        }
         let device = common.device()?;
         if let Some(folder) = &self.lab {
             return lab::run(&device, &screen, folder, self.suite.tiny, time);

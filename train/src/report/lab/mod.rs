@@ -201,6 +201,25 @@ pub struct CorruptionCell {
     pub severity: u8,
     /// A fraction.
     pub accuracy: f64,
+    /// Whether the figure can be compared with published ones: `frost` without the published photographs can't.
+    #[serde(default = "yes")]
+    pub comparable: bool,
+}
+
+impl CorruptionCell {
+    /// What a measure of it is said to be on: `fog 3`, `frost 3 (not comparable)`.
+    pub fn label(&self) -> String {
+        let remark = if self.comparable { "" } else { NOT_COMPARABLE };
+        format!("{} {}{remark}", self.corruption, self.severity)
+    }
+}
+
+/// Stands behind the name of a corruption whose figures differ from published ones by their making.
+const NOT_COMPARABLE: &str = " (not comparable)";
+
+/// Files of older versions do not say whether a corruption is comparable.
+fn yes() -> bool {
+    true
 }
 
 /// Rows of pictures that lie beside the result file.

@@ -3,7 +3,10 @@
 use engine::{Error, Result};
 
 use super::run_folder::Found;
-use super::{AttackCurves, AuditReport, CalibrationResult, Cascade, CorruptionMap, Gallery, Measure, Provenance};
+use super::{
+    AttackCurves, AuditReport, CalibrationResult, Cascade, CorruptionCell, CorruptionMap, Gallery, Measure,
+    NOT_COMPARABLE, Provenance,
+};
 use crate::eval::calibration::Calibration;
 use crate::report::grids::{Bar, bars, heat_map};
 use crate::report::picture::Strip;
@@ -74,7 +77,7 @@ fn accuracy(named: &Named) -> Option<Section> {
     for (run, found) in named {
         let report = &found.report;
         let cells = report.corruptions.iter().flat_map(|map| &map.cells);
-        let corrupted: Vec<String> = cells.map(|cell| format!("{} {}", cell.corruption, cell.severity)).collect();
+        let corrupted: Vec<String> = cells.map(CorruptionCell::label).collect();
         // Parts of the images stand in the table of calibration, corrupted ones in their map.
         let elsewhere =
             |on: &String| corrupted.contains(on) || report.calibration.is_some() && on.starts_with("kept part");
@@ -169,10 +172,17 @@ fn corruptions(named: &Named) -> Result<Option<Section>> {
         let values: Vec<Option<f64>> =
             rows.iter().flat_map(|row| severities.iter().map(move |&severity| value(row, severity))).collect();
         let columns: Vec<String> = severities.iter().map(u8::to_string).collect();
-        let chart = heat_map(&join(run, "Error by corruption and severity, %"), &rows, &columns, &values)?;
+        let marked: Vec<String> = rows.iter().map(|row| marked(row, map)).collect();
+        let chart = heat_map(&join(run, "Error by corruption and severity, %"), &marked, &columns, &values)?;
         section = section.chart(chart.caption(mce(map)));
     }
     Ok((!results.is_empty()).then_some(section))
+}
+
+/// A corruption's name, with a remark where a figure of it can't be compared with published ones.
+fn marked(name: &str, map: &CorruptionMap) -> String {
+    let comparable = map.cells.iter().filter(|cell| cell.corruption == name).all(|cell| cell.comparable);
+    format!("{name}{}", if comparable { "" } else { NOT_COMPARABLE })
 }
 
 fn mce(map: &CorruptionMap) -> String {
@@ -184,7 +194,11 @@ fn mce(map: &CorruptionMap) -> String {
         None => format!("mean error {} (no baseline)", percent(mce)),
     }));
     words.extend(map.relative_mce.map(|mce| format!("relative mCE {}", percent(mce))));
-    words.join(", ")
+    let text = words.join(", ");
+    if map.cells.iter().all(|cell| cell.comparable) {
+        return text;
+    }
+    format!("{text}; figures and means with a corruption that is not comparable can't be compared with published ones")
 }
 
 fn calibration(named: &Named) -> Result<Option<Section>> {

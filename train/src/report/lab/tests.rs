@@ -60,6 +60,7 @@ fn corrupted() -> CorruptionMap {
             corruption: (*name).into(),
             severity,
             accuracy: 0.82 - 0.04 * f64::from(hard * severity),
+            comparable: true,
         })
     });
     // One cell was not measured.

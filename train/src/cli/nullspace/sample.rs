@@ -1,30 +1,25 @@
-//! `vitrum nullspace`
+//! `vitrum nullspace` without a further word: spectrum, random noise, and what the model sees of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use engine::{Device, Error, Result, Tensor};
-use models::tensor_file::{self, TensorFile};
+use models::tensor_file;
 use models::{Loaded, VitConfig};
 use serde::Serialize;
-use train::data::Dataset;
 use train::nullspace::exact::{Block, Nullspace, Tolerance, permuted};
+use train::nullspace::influence::Influence;
 
-use super::args::{DataDetails, ModelArgs, positive};
-use super::common::Common;
-use super::images::{Images, check_output, read_images};
-use super::predict::Predictor;
-use super::screen::Screen;
+use super::super::args::{ModelArgs, positive};
+use super::super::common::Common;
+use super::super::images::check_output;
+use super::super::predict::Predictor;
+use super::super::screen::Screen;
+use super::{Source, influences, logits, norm, tolerance};
 
-/// Compute the exact nullspace of a model's patch embedding, draw noise from it, and check that the model can't see it
-///
-/// The check adds noise v from the nullspace to images x and compares the logits of x + v with those of x, beside a control: the same
-/// values in permuted order. x + v is not clipped to [0, 1].
+/// Flags of the spectrum and of random noise.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  vitrum nullspace --weights vit.safetensors --linf 0.5 --sample 16 --out noise.safetensors"
-)]
-pub struct Args {
+pub struct Sample {
     /// Singular values up to this count as null: f32 or f64 (largest value x machine epsilon x larger side), rel:X (largest value x X), abs:X
     #[arg(long, value_name = "RULE", default_value = "f32", value_parser = tolerance)]
     tolerance: Tolerance,
@@ -37,23 +32,14 @@ pub struct Args {
     /// safetensors to write: `noise` [n, c, h, w] if drawn, `basis` f64 [columns, nullity], `singular` f64
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Images of the check: safetensors with `images` [n, c, h, w] in [0, 1]
-    #[arg(long, value_name = "FILE", conflicts_with = "data")]
-    input: Option<PathBuf>,
-    /// Images of the check: `synthetic` or a folder, as for `vitrum eval`
-    #[arg(long, value_name = "SPEC", default_value = "synthetic")]
-    data: String,
     #[command(flatten)]
-    how: DataDetails,
+    source: Source,
     /// Images computed at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
     batch: usize,
     #[command(flatten)]
     model: ModelArgs,
 }
-
-/// Images of the check where no flag says how many.
-const CHECKED: usize = 16;
 
 /// A nullspace in figures.
 #[derive(Serialize)]
@@ -74,31 +60,20 @@ struct BlockSummary {
     singular: Vec<f64>,
 }
 
-/// What noise does to logits.
-#[derive(Serialize)]
-struct Change {
-    /// Largest absolute change of a logit.
-    max: f64,
-    /// Mean absolute change.
-    mean: f64,
-    /// Images whose most probable class changes.
-    flipped: usize,
-}
-
 #[derive(Serialize)]
 struct Check {
     images: usize,
     linf: f64,
     /// Largest absolute logit on the images themselves, for scale.
     largest_logit: f64,
-    nullspace: Change,
-    permuted: Change,
+    nullspace: Influence,
+    permuted: Influence,
 }
 
-impl Args {
+impl Sample {
     pub fn run(&self, common: &Common) -> Result<()> {
         if let Some(out) = &self.out {
-            let inputs = [self.input.as_deref(), self.model.weights.as_deref()];
+            let inputs = [self.source.input.as_deref(), self.model.weights.as_deref()];
             check_output(out, &inputs.into_iter().flatten().collect::<Vec<_>>())?;
         }
         let loaded = self.model.load()?;
@@ -146,18 +121,9 @@ impl Args {
         nullspace.image_noise(seed, index, self.linf, config.image, &config.normalisation.std)
     }
 
-    fn images(&self, config: &VitConfig, seed: u64) -> Result<Images> {
-        if let Some(input) = &self.input {
-            return read_images(&TensorFile::open(input)?, config);
-        }
-        let data = self.how.open(&self.data, config, seed)?;
-        let count = if self.how.limit.is_some() { data.len() } else { data.len().min(CHECKED) };
-        pixels(&data.subset(0..count)?)
-    }
-
     fn check(&self, device: &Device, nullspace: &Nullspace, loaded: &Loaded, seed: u64) -> Result<Check> {
         let config = &loaded.config;
-        let images = self.images(config, seed)?;
+        let images = self.source.images(config, seed)?;
         let (mut noisy, mut control) = (images.pixels.clone(), images.pixels.clone());
         let volume = images.pixels.len() / images.count;
         let rows = noisy.chunks_exact_mut(volume).zip(control.chunks_exact_mut(volume));
@@ -168,40 +134,10 @@ impl Args {
             control.iter_mut().zip(&order).for_each(|(pixel, v)| *pixel += v);
         }
         let mut predictor = Predictor::new(device, loaded, self.batch.min(images.count), seed)?;
-        let mut logits =
-            |pixels: Vec<f32>| predictor.predict(&Images { count: images.count, pixels }).map(|o| o.logits);
-        let (noisy, control, clean) = (logits(noisy)?, logits(control)?, logits(images.pixels.clone())?);
-        let largest_logit = clean.to_f64().into_iter().fold(0.0_f64, |most, z| most.max(z.abs()));
-        Ok(Check {
-            images: images.count,
-            linf: self.linf,
-            largest_logit,
-            nullspace: change(&clean, &noisy),
-            permuted: change(&clean, &control),
-        })
-    }
-}
-
-/// Every image of a set, [n, c, h, w].
-fn pixels(data: &Dataset) -> Result<Images> {
-    let mut pixels = vec![0.0; data.len() * data.volume()];
-    for (index, image) in pixels.chunks_exact_mut(data.volume()).enumerate() {
-        data.image_f32(index, image)?;
-    }
-    Ok(Images { count: data.len(), pixels })
-}
-
-fn change(clean: &Tensor, other: &Tensor) -> Change {
-    let classes = clean.spec().shape.last().max(1);
-    let (clean, other) = (clean.to_f64(), other.to_f64());
-    let differences = || clean.iter().zip(&other).map(|(a, b)| (a - b).abs());
-    let best = |row: &[f64]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| class);
-    #[expect(clippy::cast_precision_loss, reason = "a count of logits")]
-    let count = clean.len().max(1) as f64;
-    Change {
-        max: differences().fold(0.0, f64::max),
-        mean: differences().sum::<f64>() / count,
-        flipped: clean.chunks(classes).zip(other.chunks(classes)).filter(|(a, b)| best(a) != best(b)).count(),
+        let clean = logits(&mut predictor, images.pixels)?;
+        let mut influence = |pixels: Vec<f32>| clean.compare(&logits(&mut predictor, pixels)?);
+        let (nullspace, permuted) = (influence(noisy)?, influence(control)?);
+        Ok(Check { images: images.count, linf: self.linf, largest_logit: clean.largest(), nullspace, permuted })
     }
 }
 
@@ -247,55 +183,5 @@ fn show_check(screen: &Screen, check: &Check) -> Result<()> {
         "\nnoise of {} per patch on {} images (largest logit {:.2}):",
         check.linf, check.images, check.largest_logit
     ))?;
-    let heading = ["noise", "largest change of a logit", "mean change", "predictions changed"];
-    let row = |name: &str, change: &Change| {
-        let (max, mean) = (format!("{:.3e}", change.max), format!("{:.3e}", change.mean));
-        vec![name.to_owned(), max, mean, change.flipped.to_string()]
-    };
-    screen.table(&[
-        heading.map(str::to_owned).to_vec(),
-        row("from the nullspace", &check.nullspace),
-        row("the same, permuted", &check.permuted),
-    ])
-}
-
-fn tolerance(text: &str) -> Result<Tolerance> {
-    let number = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
-    let parsed = match (text, text.split_once(':')) {
-        ("f32", _) => Some(Tolerance::F32),
-        ("f64", _) => Some(Tolerance::F64),
-        (_, Some(("rel", value))) => number(value).map(Tolerance::Relative),
-        (_, Some(("abs", value))) => number(value).map(Tolerance::Absolute),
-        _ => None,
-    };
-    parsed.ok_or_else(|| {
-        Error::new("tolerance", "unknown rule").with("given", text).help("f32, f64, rel:1e-6 or abs:1e-6")
-    })
-}
-
-fn norm(text: &str) -> Result<f64> {
-    let value = text.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
-    value.ok_or_else(|| Error::new("size", "must be a finite number of 0 or more").with("given", text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tolerances_are_rules_or_numbers() {
-        assert_eq!(tolerance("f64").unwrap(), Tolerance::F64);
-        assert_eq!(tolerance("rel:1e-6").unwrap(), Tolerance::Relative(1e-6));
-        assert_eq!(tolerance("abs:0").unwrap(), Tolerance::Absolute(0.0));
-        for text in ["", "f16", "rel:", "rel:-1", "abs:nan", "1e-6"] {
-            assert!(tolerance(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn changes_are_measured_per_image() {
-        let tensor = |values: &[f32]| Tensor::new(&[2, 2], values).unwrap();
-        let found = change(&tensor(&[1.0, 0.0, 0.0, 1.0]), &tensor(&[1.0, 0.5, 2.0, 1.0]));
-        assert_eq!((found.max, found.mean, found.flipped), (2.0, 0.625, 1));
-    }
+    influences(screen, &[("from the nullspace", &check.nullspace), ("the same, permuted", &check.permuted)])
 }
