@@ -77,6 +77,7 @@ fn naive<T: Real>(search: Search, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     let mut trial = Vec::new();
     for (i, row) in rows.chunks_exact(COLUMNS).enumerate() {
         let at = i * c * h * w..(i + 1) * c * h * w;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of proposals")]
         let judged = row[2].to_f64() as u32;
         let sample = reference::Sample {
             best: &best[at.clone()],

@@ -57,12 +57,12 @@ pub(super) fn propose<T: Real>(ball: Ball, sample: &Sample<T>) -> Vec<T> {
     let Some(i) = sample.judged.checked_sub(1) else {
         return if ball == Ball::Linf { stripes(sample) } else { tiles(sample) };
     };
-    let side = (share(i) * pixels).sqrt().round_ties_even();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the larger side of the image")]
+    let side = (share(i) * pixels).sqrt().round_ties_even() as usize;
     if ball == Ball::Linf {
-        return square(sample, (side.max(1.0) as usize).min(h).min(w));
+        return square(sample, side.max(1).min(h).min(w));
     }
-    let side = if side.max(3.0) % 2.0 == 0.0 { side.max(3.0) + 1.0 } else { side.max(3.0) };
-    move_window(sample, (side as usize).min(h).min(w))
+    move_window(sample, (side.max(3) | 1).min(h).min(w))
 }
 
 fn stripes<T: Real>(sample: &Sample<T>) -> Vec<T> {
@@ -75,12 +75,12 @@ fn square<T: Real>(sample: &Sample<T>, side: usize) -> Vec<T> {
     let [_, h, w] = sample.dims;
     let [top, left] = sample.window([0, 1], side);
     let mut trial = sample.best.to_vec();
-    for i in 0..trial.len() {
+    for (i, pixel) in trial.iter_mut().enumerate() {
         let (channel, row, column) = (i / (h * w), i / w % h, i % w);
         if row >= top && row < top + side && column >= left && column < left + side {
-            let value = trial[i] + T::from_f64(2.0) * sample.eps * sample.sign(8 + channel);
+            let value = *pixel + T::from_f64(2.0) * sample.eps * sample.sign(8 + channel);
             let value = if value > sample.eps { sample.eps } else { value };
-            trial[i] = sample.clamp(if value < -sample.eps { -sample.eps } else { value }, i);
+            *pixel = sample.clamp(if value < -sample.eps { -sample.eps } else { value }, i);
         }
     }
     trial
@@ -93,17 +93,14 @@ fn norm<T: Real>(values: &[T]) -> T {
 /// Nested windows added one after the other.
 fn rectangle<T: Real>(rows: usize, columns: usize) -> Vec<T> {
     let mut values = vec![0.0_f64; rows * columns];
-    let (mut top, mut left) = (rows as i64 / 2, columns as i64 / 2);
+    let (top, left) = (rows / 2, columns / 2);
+    // The window starts at top - j, left - j, which may lie outside, and has 2 j + 1 rows and columns.
     for j in 0..(rows / 2 + 1).max(columns / 2 + 1) {
-        for row in 0..rows as i64 {
-            for column in 0..columns as i64 {
-                let size = 2 * j as i64 + 1;
-                if row >= top && row < top + size && column >= left && column < left + size {
-                    values[row as usize * columns + column as usize] += 1.0 / ((j + 1) as f64 * (j + 1) as f64);
-                }
+        for row in (0..rows).filter(|row| row + j >= top && *row <= top + j) {
+            for column in (0..columns).filter(|column| column + j >= left && *column <= left + j) {
+                values[row * columns + column] += 1.0 / ((j + 1) as f64 * (j + 1) as f64);
             }
         }
-        (top, left) = (top - 1, left - 1);
     }
     let length = norm(&values);
     values.into_iter().map(|value| T::from_f64(value / length)).collect()
@@ -132,10 +129,10 @@ fn tiles<T: Real>(sample: &Sample<T>) -> Vec<T> {
     for tile in 0..count {
         let shape = pyramid::<T>(side, sample.uniform(16 + count * c + tile) >= 0.5);
         for channel in 0..c {
-            for i in 0..side * side {
+            for (i, &height) in shape.iter().enumerate() {
                 let row = start + tile / along(w) * side + i / side;
                 let column = start + tile % along(w) * side + i % side;
-                delta[(channel * h + row) * w + column] += sample.sign(16 + tile * c + channel) * shape[i];
+                delta[(channel * h + row) * w + column] += sample.sign(16 + tile * c + channel) * height;
             }
         }
     }
