@@ -14,8 +14,8 @@ use support::vit::config;
 use train::attack::AttackConfig;
 use train::checkpoint::{Source, read_run, run_file};
 use train::data::{Augment, Dataset, Options, Split, open};
-use train::nullspace::approximate::NullspaceConfig;
-use train::recipe::{Adversarial, Loss, Method, Optimizer, Recipe};
+use train::nullspace::approximate::{Level, NullspaceConfig};
+use train::recipe::{Adversarial, Freeze, Loss, Method, Optimizer, Recipe};
 use train::trainer::Trainer;
 
 /// A folder that is removed when the test is over, however it ends.
@@ -57,6 +57,7 @@ fn runs() -> Vec<(&'static str, VitConfig, Recipe)> {
     let adversarial = Adversarial { attack, warmup: 1.5, ..Adversarial::default() };
     let mart = Method::Adversarial(adversarial.clone().with_loss(Loss::MART));
     let arms = Adversarial { eps_ramp: true, clean_warmup: true, ..adversarial.clone() };
+    let frozen = Recipe { freeze: Freeze::Backbone, ema: Some(0.9), ..recipe() };
     let nullspace = NullspaceConfig { rounds: 2, share: 1.0, eps: 1e-4, ..NullspaceConfig::default() };
     let layer = Stochastic {
         layer: StochasticLayer::Scale,
@@ -71,7 +72,9 @@ fn runs() -> Vec<(&'static str, VitConfig, Recipe)> {
         ("trades", model(), with(Method::Adversarial(adversarial.clone().with_loss(Loss::TRADES)))),
         ("mart", model(), Recipe { augment: Augment { flip: true, ..Augment::default() }, ..with(mart) }),
         ("control arms", model(), with(Method::Adversarial(arms))),
-        ("nullspace", model(), with(Method::Nullspace(nullspace))),
+        ("nullspace", model(), with(Method::Nullspace(nullspace.clone()))),
+        ("nullspace of images", model(), with(Method::Nullspace(NullspaceConfig { level: Level::Image, ..nullspace }))),
+        ("frozen backbone", model(), frozen),
         ("stochastic", VitConfig { stochastic: Some(layer), ..model() }, recipe()),
     ]
 }

@@ -4,14 +4,16 @@ mod support;
 
 use std::sync::Arc;
 
-use engine::{Device, Result, Tensor};
-use models::VitConfig;
+use engine::check::nmse;
+use engine::{DType, Device, Result, Role, Store, Tape, Tensor};
+use models::vit::{Run, Vit};
+use models::{Normalisation, VitConfig};
 use support::vit::{config, lively};
 use train::attack::{AttackConfig, Start};
 use train::data::{Augment, Dataset, Options, Split, open};
 use train::eps::Eps;
-use train::nullspace::approximate::NullspaceConfig;
-use train::recipe::{Adversarial, Loss, Method, Recipe};
+use train::nullspace::approximate::{Level, Noise, NullspaceConfig};
+use train::recipe::{Adversarial, Freeze, Loss, Method, Optimizer, Recipe};
 use train::trainer::Trainer;
 
 fn model() -> VitConfig {
@@ -30,19 +32,19 @@ fn recipe(method: Method) -> Recipe {
 type Outcome = (Vec<f64>, Vec<(String, Tensor)>);
 
 fn outcome(recipe: &Recipe) -> Outcome {
-    let device = Device::cpu(Some(2)).unwrap();
-    let tensors = lively(&model(), 1).unwrap();
-    let mut trainer = Trainer::new(&device, &model(), &tensors, data().unwrap(), recipe.clone()).unwrap();
+    run(recipe).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+fn run(recipe: &Recipe) -> Result<Outcome> {
+    let mut trainer = Trainer::new(&Device::cpu(Some(2))?, &model(), &lively(&model(), 1)?, data()?, recipe.clone())?;
     let mut losses = Vec::new();
     while !trainer.is_done() {
-        trainer
-            .run_epoch(&mut |_, report| {
-                losses.push(report.loss);
-                Ok(true)
-            })
-            .unwrap();
+        trainer.run_epoch(&mut |_, report| {
+            losses.push(report.loss);
+            Ok(true)
+        })?;
     }
-    (losses, trainer.weights().unwrap())
+    Ok((losses, trainer.weights()?))
 }
 
 /// PGD training without ARD and PRM.
@@ -130,6 +132,69 @@ fn every_method_learns() {
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / 3.0;
         let (first, last) = (mean(&losses[..3]), mean(&losses[losses.len() - 3..]));
         assert!(last < 0.9 * first, "{method:?}: {first} {last}");
+    }
+}
+
+#[test]
+fn a_frozen_backbone_stays_and_its_head_takes_the_step_it_takes_in_full_training() {
+    let (start, is_head) = (lively(&model(), 1).unwrap(), |name: &str| name.starts_with("head."));
+    let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+    for method in [Method::Plain, Method::Adversarial(pgd()), Method::Nullspace(NullspaceConfig::default())] {
+        let one = Recipe { steps_per_epoch: Some(1), clip: None, optimizer, ..recipe(method) };
+        let (full_losses, full) = outcome(&one);
+        let (losses, frozen) = outcome(&Recipe { freeze: Freeze::Backbone, ..one.clone() });
+        assert_eq!(losses, full_losses);
+        assert_eq!(frozen.len(), start.len());
+        for ((before, full), (name, frozen)) in start.iter().zip(&full).zip(&frozen) {
+            assert!(before.0 == *name && full.0 == *name);
+            assert!(*frozen == if is_head(name) { full.1.clone() } else { before.1.clone() }, "{name}");
+            assert!(full.1 != before.1, "{name} is not trained");
+        }
+    }
+    let frozen = Recipe { freeze: Freeze::Backbone, epochs: 8, lr: 2e-2, ..recipe(Method::Plain) };
+    let losses = outcome(&frozen).0;
+    assert!(losses[losses.len() - 1] < losses[0], "{losses:?}");
+}
+
+#[test]
+fn noise_on_normalised_images_is_its_own_embedding_on_their_tokens() {
+    let config = VitConfig { normalisation: Normalisation::imagenet(), ..model() };
+    let mut store = Store::new(Device::cpu(Some(1)).unwrap()).unwrap();
+    let vit = Vit::new(&mut store, "params", config.clone(), &lively(&config, 2).unwrap(), DType::F32).unwrap();
+    let noise = engine::check::random::<f32>(&[1, 3, 32, 32], 5, "noise").unwrap();
+    let images = engine::check::random::<f32>(&[2, 3, 32, 32], 5, "images").unwrap();
+    // Before normalisation, noise is its deviations' multiple.
+    let noisy = Tensor::from_fn::<f32>(images.dims(), |at| {
+        let (plane, pixel) = (at / 1024 % 3, at % 3072);
+        images.values::<f32>().unwrap()[at] + config.normalisation.std[plane] * noise.values::<f32>().unwrap()[pixel]
+    });
+    let [images, noisy, noise] = [("images", images), ("noisy", noisy.unwrap()), ("noise", noise)]
+        .map(|(name, tensor)| store.constant(name, Role::Data, &tensor).unwrap());
+    let mut tape = Tape::new();
+    let [images, noisy, noise] = [images, noisy, noise].map(|var| tape.var(&store, var).unwrap());
+    let on_tokens = vit.embed_noise(&mut tape, &store, noise).unwrap();
+    let patches = vit.embed(&mut tape, &store, images).unwrap();
+    let run = Run { noise: Some(on_tokens), ..Run::default() };
+    let ours = vit.encode(&mut tape, &store, patches, &run).unwrap().logits;
+    let direct = vit.forward(&mut tape, &store, noisy, &Run::default()).unwrap().logits;
+    let plan = tape.plan(&mut store, &[ours, direct]).unwrap();
+    plan.replay(&mut store).unwrap();
+    let [ours, direct] = [ours, direct].map(|value| plan.read(&store, value).unwrap().to_f64());
+    assert!(nmse(&ours, &direct) < 1e-10, "{ours:?} {direct:?}");
+}
+
+#[test]
+fn noise_without_noise_is_the_clean_loss_twice_on_either_level() {
+    let plain = outcome(&recipe(Method::Plain)).0[0];
+    for level in [Level::Encoder, Level::Image] {
+        let with = |noise| {
+            let config = NullspaceConfig { noise, level, rounds: 1, ..NullspaceConfig::default() };
+            outcome(&recipe(Method::Nullspace(config))).0[0]
+        };
+        assert!((with(Noise::None) - 2.0 * plain).abs() < 1e-5);
+        let found = [Noise::Learned, Noise::Permuted, Noise::Random].map(with);
+        assert!(found.iter().all(|loss| (loss - 2.0 * plain).abs() > 1e-6), "{level:?} {found:?} {plain}");
+        assert!(found[0] != found[1] && found[1] != found[2], "{level:?} {found:?}");
     }
 }
 

@@ -26,6 +26,7 @@ pub mod cross_entropy;
 pub mod dlr;
 pub mod drop_path;
 pub mod ema;
+pub mod fab_choose;
 pub mod fab_step;
 pub mod global_norm;
 pub mod grad_gate;
@@ -80,6 +81,7 @@ pub fn registry() -> Vec<OpCases> {
         dlr::cases::cases(),
         drop_path::cases::cases(),
         ema::cases::cases(),
+        fab_choose::cases::cases(),
         fab_step::cases::cases(),
         global_norm::cases::cases(),
         grad_gate::cases::cases(),

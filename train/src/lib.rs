@@ -6,6 +6,7 @@ pub mod data;
 pub mod demo;
 pub mod eps;
 pub mod eval;
+pub mod federated;
 pub mod inputs;
 pub mod losses;
 pub mod nullspace;

@@ -1,5 +1,7 @@
 //! A training run as data: what TOML files and flags describe, and what a checkpoint remembers.
 
+use std::path::Path;
+
 use engine::rng::{Philox, Stream};
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -223,6 +225,17 @@ pub enum Method {
     Nullspace(NullspaceConfig),
 }
 
+/// Which weights stay as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freeze {
+    /// None: everything is trained.
+    #[default]
+    None,
+    /// All but the head: a linear classifier is trained on the backbone's features.
+    Backbone,
+}
+
 /// A whole training run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -245,6 +258,8 @@ pub struct Recipe {
     pub clip: Option<f64>,
     /// Decay of an exponential moving average of the weights.
     pub ema: Option<f64>,
+    /// Which weights stay as they are.
+    pub freeze: Freeze,
     /// Augmentation of training images.
     pub augment: Augment,
     /// What is minimised.
@@ -263,6 +278,7 @@ impl Default for Recipe {
             optimizer: Optimizer::ADAMW,
             clip: Some(1.0),
             ema: None,
+            freeze: Freeze::None,
             augment: Augment::default(),
             method: Method::Plain,
         }
@@ -270,6 +286,15 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// Reads a TOML file; what it leaves out is as in the default.
+    ///
+    /// # Errors
+    /// The file can't be read, or is no recipe.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", &error))?;
+        toml::from_str(&text).map_err(|error| Error::new(path.display().to_string(), format!("is no recipe: {error}")))
+    }
+
     /// Checks that the values make a run.
     ///
     /// # Errors
@@ -316,6 +341,31 @@ mod tests {
         for (rate, expected) in rates.iter().zip([0.1, 0.1, 0.01, 0.01, 0.001]) {
             assert!((rate - expected).abs() < 1e-12, "{rates:?}");
         }
+    }
+
+    #[test]
+    fn every_preset_is_a_recipe_that_survives_a_checkpoint() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let recipe = Recipe::read(&path).unwrap();
+            recipe.validate().unwrap();
+            assert_ne!(recipe, Recipe::default(), "{}", path.display());
+            let again: Recipe = toml::from_str(&toml::to_string(&recipe).unwrap()).unwrap();
+            assert_eq!(recipe, again, "{}", path.display());
+            names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
+        }
+        assert!(names.len() >= 8 && names.iter().any(|name| name == "vit_at_cifar10"), "{names:?}");
+        let losses = ["vit_at_cifar10", "vit_trades_cifar10", "vit_mart_cifar10"].map(|name| {
+            let recipe = Recipe::read(&folder.join(name).with_extension("toml")).unwrap();
+            let Method::Adversarial(adversarial) = recipe.method else { panic!("{name} is not adversarial") };
+            let attack = &adversarial.attack;
+            assert!(attack.ard && attack.prm && attack.steps == 10 && adversarial.warmup == 10.0, "{name}");
+            assert_eq!((attack.objective, attack.start), adversarial.loss.attack(), "{name}");
+            adversarial.loss
+        });
+        assert_eq!(losses, [Loss::Ce, Loss::TRADES, Loss::MART]);
     }
 
     #[test]

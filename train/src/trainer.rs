@@ -12,7 +12,7 @@ use crate::inputs::Inputs;
 use crate::losses;
 use crate::nullspace::approximate::{Synthesis, Synthesiser};
 use crate::optim;
-use crate::recipe::{Method, Recipe};
+use crate::recipe::{Freeze, Method, Recipe};
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +68,10 @@ impl Trainer {
         recipe.validate()?;
         check_data(config, &data)?;
         let mut store = Store::new(device.clone())?;
-        let model = Vit::new(&mut store, "params", config.clone(), tensors, DType::F32)?;
+        let model = match recipe.freeze {
+            Freeze::None => Vit::new(&mut store, "params", config.clone(), tensors, DType::F32)?,
+            Freeze::Backbone => Vit::with_frozen_backbone(&mut store, "params", config.clone(), tensors, DType::F32)?,
+        };
         let inputs = Inputs::new(&mut store, config, recipe.batch)?;
         let state = optim::State::new(&mut store, model.params(), recipe.optimizer, recipe.ema)?;
         let loader = Loader::train(data, recipe.batch, recipe.seed, recipe.augment)?;
@@ -80,9 +83,8 @@ impl Trainer {
             Method::Nullspace(nullspace) => Some(Synthesiser::new(&mut store, &model, &inputs, nullspace)?),
             Method::Plain | Method::Adversarial(_) => None,
         };
-        let noise = synthesiser.as_ref().map(|synthesiser| synthesiser.noise(&store)).transpose()?;
         let mut tape = Tape::new();
-        let noise = noise.map(|noise| tape.var(&store, noise)).transpose()?;
+        let noise = synthesiser.as_ref().map(|made| made.record(&mut tape, &store, &model)).transpose()?;
         let loss = losses::record(&mut tape, &store, &model, &inputs, &recipe.method, noise)?;
         let gradients = tape.backward(loss, None, &[], &[(&store, model.params())])?;
         let flat = *gradients.groups.first().ok_or_else(|| Error::new("trainer", "no gradient"))?;
@@ -172,7 +174,38 @@ impl Trainer {
     /// The device failed.
     pub fn weights(&self) -> Result<Vec<(String, Tensor)>> {
         let group = self.state.average.map_or(self.model.params(), |(average, _)| average);
-        self.model.tensors_of(&self.store, group)
+        self.model.tensors_with(&self.store, group)
+    }
+
+    /// The weights that are trained, as they are now.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn trained(&self) -> Result<Vec<(String, Tensor)>> {
+        self.model.tensors_of(&self.store, self.model.params())
+    }
+
+    /// Starts anew at the beginning of `epoch`: with these trained weights, a fresh optimizer state, other data and another seed.
+    ///
+    /// # Errors
+    /// Weights or data are not those of this model.
+    pub(crate) fn assign(
+        &mut self,
+        weights: &[(String, Tensor)],
+        data: Arc<Dataset>,
+        seed: u64,
+        epoch: u32,
+    ) -> Result<()> {
+        check_data(self.model.config(), &data)?;
+        self.loader = Loader::train(data, self.recipe.batch, seed, self.recipe.augment)?;
+        for (name, tensor) in weights {
+            let var = self.store.find(self.model.params(), name)?;
+            self.store.write(var, tensor)?;
+        }
+        self.state.reset(&mut self.store)?;
+        self.recipe.seed = seed;
+        (self.epoch, self.step) = (epoch, 0);
+        Ok(())
     }
 
     /// Runs the current epoch from its next step to its end; `after` sees each step and may stop the run by an error or by

@@ -19,6 +19,7 @@ use super::class_args::ClassArgs;
 use super::common::Common;
 use super::progress::Progress;
 use super::record::{RecordArgs, provenance};
+use super::repeats::{OverSeeds, PerClass};
 use super::screen;
 
 /// Measure a model: accuracy and calibration, clean, attacked and corrupted
@@ -33,6 +34,12 @@ pub struct Args {
     /// Draws of a stochastic model whose softmax is averaged; 0 for the mean network
     #[arg(long, value_name = "N", default_value_t = 1)]
     draws: u32,
+    /// Repeat the clean measurement under so many seeds of the draws: mean and standard deviation
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    draw_seeds: usize,
+    /// Accuracy of each class too, and the mean over classes
+    #[arg(long)]
+    per_class: bool,
     /// Fit a temperature on this share of each class's images, and measure calibration on the others before and after
     #[arg(long, value_name = "SHARE", value_parser = share)]
     temperature: Option<f64>,
@@ -85,6 +92,14 @@ impl Args {
         let outputs = evaluator.outputs(&data)?;
         let clean = Calibration::of(&outputs.scores()?);
         screen.line(summary(&clean))?;
+        let repeated = self.repeated(&mut evaluator, &data, &clean, common.seed)?;
+        if let Some(found) = &repeated {
+            screen.line(format_args!("over {} seeds: {found}", self.draw_seeds))?;
+        }
+        let classes = self.per_class.then(|| PerClass::of(&outputs, &data));
+        if let Some(classes) = &classes {
+            screen.line(classes)?;
+        }
         let calibration = self.calibration(&outputs, &clean, &data, common.seed)?;
         if let Some(line) = scaling(&calibration) {
             screen.line(line)?;
@@ -122,9 +137,34 @@ impl Args {
         let report = report(run, &clean, calibration.clone(), &reports, &corrupted);
         self.record.write(&report, NAME)?;
         screen.json(&serde_json::json!({
-            "clean": clean, "calibration": calibration, "attacks": reports, "patch_attacks": patched, "corruptions": corrupted,
+            "clean": clean, "over_seeds": repeated, "per_class": classes, "calibration": calibration,
+            "attacks": reports, "patch_attacks": patched, "corruptions": corrupted,
             "warnings": evaluator.warnings(), "data": report.run.data, "weights": report.run.weights,
         }))
+    }
+
+    /// Accuracy, NLL and ECE over the seeds of the draws, where several are asked for.
+    fn repeated(
+        &self,
+        evaluator: &mut Evaluator,
+        data: &Arc<Dataset>,
+        first: &Calibration,
+        seed: u64,
+    ) -> Result<Option<OverSeeds>> {
+        if self.draw_seeds == 1 {
+            return Ok(None);
+        }
+        if evaluator.config().stochastic.is_none() || self.draws == 0 {
+            return Err(Error::new("--draw-seeds", "this model draws nothing: every seed gives the same")
+                .help("leave it out, or give a model with stochastic layers and --draws 1 or more"));
+        }
+        let mut all = vec![first.clone()];
+        for number in 1..self.draw_seeds {
+            evaluator.reseed(seed.wrapping_add(u64::try_from(number).unwrap_or(0)));
+            all.push(evaluator.clean(data)?);
+        }
+        evaluator.reseed(seed);
+        Ok(Some(OverSeeds::of(&all)))
     }
 
     fn calibration(

@@ -114,18 +114,21 @@ const TEST_IMAGES: &str = "test images";
 /// Drops the records of steps that a resumed run does again, those at or after `position`, and of the end of a run. Measures of
 /// other commands stay.
 fn rewind(path: &Path, position: (u32, usize)) -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
     let number = |line: &serde_json::Value, key: &str| line.get(key).and_then(serde_json::Value::as_u64);
+    keep_records(path, |record| match (number(record, "epoch"), number(record, "step")) {
+        (Some(epoch), Some(step)) => {
+            (epoch, step) < (u64::from(position.0), u64::try_from(position.1).unwrap_or(u64::MAX))
+        }
+        _ => record.get("on").is_some_and(|on| on != LAST_STEP && on != TEST_IMAGES),
+    })
+}
+
+/// Drops the records of a log that `keeps` does not keep; there may be no log.
+pub fn keep_records(path: &Path, keeps: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
     let mut kept = String::new();
     for line in text.lines() {
-        let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-        let keeps = match (number(&record, "epoch"), number(&record, "step")) {
-            (Some(epoch), Some(step)) => {
-                (epoch, step) < (u64::from(position.0), u64::try_from(position.1).unwrap_or(u64::MAX))
-            }
-            _ => record.get("on").is_some_and(|on| on != LAST_STEP && on != TEST_IMAGES),
-        };
-        if keeps {
+        if serde_json::from_str(line).is_ok_and(|record| keeps(&record)) {
             kept.push_str(line);
             kept.push('\n');
         }

@@ -15,6 +15,7 @@ mod demo;
 mod devices;
 mod dummy;
 mod eval;
+mod federated;
 mod gradients;
 mod images;
 mod journal;
@@ -26,9 +27,11 @@ mod progress;
 mod randomised;
 mod recipe;
 mod record;
+mod repeats;
 mod report;
 mod screen;
 mod selftest;
+mod start_args;
 mod train;
 
 use std::process::ExitCode;
@@ -60,6 +63,7 @@ Example:
 enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
+    Federated(Box<federated::Args>),
     Eval(eval::Args),
     Attack(attack::Args),
     Randomised(Box<randomised::Args>),
@@ -81,6 +85,7 @@ impl Command {
         match self {
             Self::Demo(args) => args.run(common).map(done),
             Self::Train(args) => args.run(common).map(done),
+            Self::Federated(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
             Self::Randomised(args) => args.run(common).map(done),
@@ -101,9 +106,10 @@ impl Command {
 /// Parses the arguments, runs what they ask for, and reports errors.
 pub fn main() -> ExitCode {
     // clap itself ends the process on `--help` (status 0) and on arguments that it can't read (status 2).
-    let matches = Cli::command().get_matches();
+    let program = Cli::command();
+    let matches = program.clone().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    cli.common.invocation = record::Invocation::new(&matches);
+    cli.common.invocation = record::Invocation::new(&program, &matches);
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
     command.run(&cli.common).unwrap_or_else(|error| {
         screen::note(format_args!("error: {error}"));

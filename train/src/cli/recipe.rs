@@ -1,14 +1,14 @@
 //! Flags of a training recipe; a TOML file gives the values that no flag sets.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use engine::{Error, Result};
 use vitrum_train::attack::{AttackConfig, Norm};
 use vitrum_train::data::Augment;
 use vitrum_train::eps::Eps;
-use vitrum_train::nullspace::approximate::{Noise, NullspaceConfig};
-use vitrum_train::recipe::{Adversarial, Loss, Method, Optimizer, Recipe, Schedule};
+use vitrum_train::nullspace::approximate::{Level, Noise, NullspaceConfig};
+use vitrum_train::recipe::{Adversarial, Freeze, Loss, Method, Optimizer, Recipe, Schedule};
 
 use super::attack_args::NormName;
 
@@ -49,11 +49,26 @@ pub enum ScheduleName {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+pub enum FreezeName {
+    None,
+    /// All but the head
+    Backbone,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 pub enum NoiseName {
     Learned,
     Permuted,
     Random,
     None,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LevelName {
+    /// The patch tokens
+    Encoder,
+    /// The normalised images
+    Image,
 }
 
 #[derive(clap::Args)]
@@ -95,6 +110,9 @@ pub struct RecipeArgs {
     /// Keep a moving average of the weights with this decay, and give it as the result
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
+    /// Which weights stay as they are [default: none]
+    #[arg(long, value_enum)]
+    freeze: Option<FreezeName>,
     /// Pad by so many pixels and crop at random
     #[arg(long, value_name = "PIXELS")]
     crop_pad: Option<usize>,
@@ -149,6 +167,9 @@ pub struct RecipeArgs {
     /// Nullspace: the method, or one of its controls [default: learned]
     #[arg(long, value_enum)]
     noise: Option<NoiseName>,
+    /// Nullspace: what the noise is added to [default: encoder]
+    #[arg(long, value_enum)]
+    noise_level: Option<LevelName>,
     /// Nullspace: half-width of the noise's uniform start [default: 3]
     #[arg(long, value_name = "LIMIT")]
     noise_limit: Option<f64>,
@@ -167,7 +188,7 @@ impl RecipeArgs {
     /// The recipe that file and flags describe.
     pub fn recipe(&self, seed: u64) -> Result<Recipe> {
         let mut recipe = match &self.config {
-            Some(path) => read(path)?,
+            Some(path) => Recipe::read(path)?,
             None => Recipe::default(),
         };
         recipe.seed = seed;
@@ -175,6 +196,13 @@ impl RecipeArgs {
         set(&mut recipe.batch, self.batch);
         set(&mut recipe.lr, self.lr);
         recipe.steps_per_epoch = self.steps_per_epoch.or(recipe.steps_per_epoch);
+        set(
+            &mut recipe.freeze,
+            self.freeze.map(|name| match name {
+                FreezeName::None => Freeze::None,
+                FreezeName::Backbone => Freeze::Backbone,
+            }),
+        );
         recipe.ema = self.ema.or(recipe.ema);
         if let Some(clip) = self.clip {
             recipe.clip = clip.is_finite().then_some(clip);
@@ -257,10 +285,11 @@ impl RecipeArgs {
             set(&mut nullspace.eps, self.noise_eps);
             nullspace.early_stop &= !self.no_early_stop;
             set(&mut nullspace.noise, self.noise.map(noise));
+            set(&mut nullspace.level, self.noise_level.map(level));
         } else if self.noise.is_some() || self.noise_limit.is_some() || self.noise_eps.is_some() {
             return refuse("--noise, --noise-limit, --noise-eps", "nullspace");
-        } else if self.noise_lr.is_some() || self.no_early_stop {
-            return refuse("--noise-lr, --no-early-stop", "nullspace");
+        } else if self.noise_lr.is_some() || self.noise_level.is_some() || self.no_early_stop {
+            return refuse("--noise-lr, --noise-level, --no-early-stop", "nullspace");
         }
         Ok(())
     }
@@ -304,13 +333,15 @@ fn noise(name: NoiseName) -> Noise {
     }
 }
 
+fn level(name: LevelName) -> Level {
+    match name {
+        LevelName::Encoder => Level::Encoder,
+        LevelName::Image => Level::Image,
+    }
+}
+
 fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }
-}
-
-fn read(path: &Path) -> Result<Recipe> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", &error))?;
-    toml::from_str(&text).map_err(|error| Error::new(path.display().to_string(), format!("is no recipe: {error}")))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 use engine::{Device, Error, Result};
 use models::Loaded;
 use serde_json::Value;
@@ -90,26 +90,28 @@ impl Invocation {
         &self.command
     }
 
-    /// Of the arguments, given or by default.
-    pub fn new(matches: &ArgMatches) -> Self {
+    /// Of the arguments of `program`, given or by default.
+    pub fn new(program: &Command, matches: &ArgMatches) -> Self {
         let words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
         let mut settings = BTreeMap::new();
         if let Some((name, matches)) = matches.subcommand() {
             settings.insert("command".to_owned(), Value::from(name));
-            collect(matches, &mut settings);
+            let own = program.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
+            for flag in own.chain(program.get_arguments()).map(|flag| flag.get_id().as_str()) {
+                if let Some(value) = value_of(matches, flag).filter(|_| !NOT_SETTINGS.contains(&flag)) {
+                    settings.insert(flag.to_owned(), value);
+                }
+            }
         }
         Self { command: format!("vitrum {}", words.join(" ")), settings }
     }
 }
 
-fn collect(matches: &ArgMatches, settings: &mut BTreeMap<String, Value>) {
-    for id in matches.ids().map(clap::Id::as_str).filter(|id| !NOT_SETTINGS.contains(id)) {
-        // Groups of flags have ids too, and no values.
-        let Ok(Some(values)) = matches.try_get_raw(id) else { continue };
-        let mut values: Vec<Value> = values.map(|value| Value::from(value.to_string_lossy())).collect();
-        let value = if values.len() == 1 { values.remove(0) } else { Value::from(values) };
-        settings.insert(id.to_owned(), value);
-    }
+/// A flag's value as text, or its values.
+fn value_of(matches: &ArgMatches, flag: &str) -> Option<Value> {
+    let raw = matches.try_get_raw(flag).ok().flatten()?;
+    let mut values: Vec<Value> = raw.map(|value| Value::from(value.to_string_lossy())).collect();
+    Some(if values.len() == 1 { values.remove(0) } else { Value::from(values) })
 }
 
 /// A word as a shell reads it.
@@ -124,7 +126,7 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args, Command, FromArgMatches};
+    use clap::{Args, FromArgMatches};
 
     use super::*;
 
@@ -142,10 +144,10 @@ mod tests {
     fn defaults_and_lists_are_settings_and_folders_are_not() {
         let command = Command::new("vitrum").subcommand(Flags::augment_args(Command::new("eval")));
         let words = ["vitrum", "eval", "--attack", "a", "--attack", "b", "--out", "runs/x"];
-        let matches = command.try_get_matches_from(words).unwrap();
+        let matches = command.clone().try_get_matches_from(words).unwrap();
         let flags = Flags::from_arg_matches(matches.subcommand().unwrap().1).unwrap();
         assert_eq!((flags.batch, flags.attack.len(), flags.record.out.is_some()), (64, 2, true));
-        let settings = Invocation::new(&matches).settings;
+        let settings = Invocation::new(&command, &matches).settings;
         let known = serde_json::json!({ "command": "eval", "batch": "64", "attack": ["a", "b"] });
         assert_eq!(serde_json::to_value(settings).unwrap(), known);
     }

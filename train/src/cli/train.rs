@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::{Device, Error, Result, Tensor};
-use models::{LoadOptions, VitConfig, adapt, init, registry};
+use engine::{Device, Error, Result};
 use vitrum_train::checkpoint::{self, Source, run_file};
 use vitrum_train::data::{self, Dataset};
 use vitrum_train::eval::accuracy::Evaluator;
@@ -15,6 +14,7 @@ use super::journal::{self, Journal};
 use super::progress::Progress;
 use super::recipe::RecipeArgs;
 use super::screen;
+use super::start_args::StartArgs;
 
 /// Train or finetune a Vision Transformer
 ///
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     tensorboard: Option<PathBuf>,
     #[command(flatten)]
-    model: ModelArgs,
+    model: StartArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
 }
@@ -56,107 +56,6 @@ Example:
   vitrum train --data cifar-10-batches-bin --out runs/robust --weights runs/clean/model.safetensors \\
       --method adversarial --optimizer sgd --lr 0.05 --schedule steps --epochs 10
   vitrum train --data cifar-10-batches-bin --out runs/robust --resume";
-
-#[derive(clap::Args)]
-#[command(next_help_heading = "Model")]
-struct ModelArgs {
-    /// Start from these weights; without them the model is initialised afresh
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// timm's name of the architecture
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
-    /// Give the model a fresh head where the data have another number of classes
-    #[arg(long)]
-    new_head: bool,
-    /// Patch side in pixels
-    #[arg(long, value_name = "PIXELS")]
-    patch: Option<usize>,
-    /// Width of a token (fresh models) [default: 192]
-    #[arg(long, value_name = "N")]
-    width: Option<usize>,
-    /// Blocks (fresh models) [default: 6]
-    #[arg(long, value_name = "N")]
-    depth: Option<usize>,
-    /// Attention heads [default: width / 64]
-    #[arg(long, value_name = "N")]
-    heads: Option<usize>,
-    /// Hidden width of the MLPs (fresh models) [default: 4 x width]
-    #[arg(long, value_name = "N")]
-    mlp_width: Option<usize>,
-    /// Activation of the MLPs: gelu or relu
-    #[arg(long, value_name = "NAME")]
-    activation: Option<models::Activation>,
-    /// Normalisation: imagenet, half, none or MEANS/STDS
-    #[arg(long, value_name = "SPEC")]
-    normalize: Option<String>,
-    /// Rate of stochastic depth at the last block
-    #[arg(long, value_name = "RATE")]
-    drop_path: Option<f32>,
-    /// Random token-consistent layer in every MLP: a01, a05, a10 (uniform), n05 (normal), b05 (Bernoulli)
-    #[arg(long, value_name = "NAME")]
-    stochastic: Option<models::Stochastic>,
-}
-
-impl ModelArgs {
-    /// Configuration and starting weights for images like `data`'s.
-    fn start(&self, data: &Dataset, seed: u64) -> Result<(VitConfig, Vec<(String, Tensor)>)> {
-        let [channels, height, width] = data.dims();
-        let (mut config, tensors) = match &self.weights {
-            Some(path) => {
-                let options = LoadOptions {
-                    model: self.model.clone(),
-                    heads: self.heads,
-                    activation: self.activation,
-                    normalise: self.normalize.clone(),
-                    ..LoadOptions::default()
-                };
-                let mut loaded = models::load(path, &options)?;
-                for assumption in &loaded.assumed {
-                    screen::note(format_args!("assumed: {assumption}"));
-                }
-                if self.new_head && loaded.config.classes != data.classes().len() {
-                    loaded = adapt::adapt_head(loaded, data.classes().len(), seed)?;
-                }
-                let patch = self.patch.unwrap_or(loaded.config.patch);
-                let target = VitConfig { image: [height, width], channels, patch, ..loaded.config.clone() };
-                let loaded = adapt::adapt(loaded, &target)?;
-                (loaded.config, Some(loaded.tensors))
-            }
-            None => (self.fresh(data)?, None),
-        };
-        config.drop_path = self.drop_path.unwrap_or(config.drop_path);
-        config.stochastic = self.stochastic.or(config.stochastic);
-        config.validate()?;
-        let tensors = match tensors {
-            Some(tensors) => tensors,
-            None => init::init(&config, seed)?,
-        };
-        Ok((config, tensors))
-    }
-
-    fn fresh(&self, data: &Dataset) -> Result<VitConfig> {
-        let [channels, height, width] = data.dims();
-        let mut config = registry::lookup(self.model.as_deref().unwrap_or("vit_tiny_patch16_224"))?;
-        if self.model.is_none() {
-            config.depth = 6;
-            config.patch = 4;
-        }
-        config.patch = self.patch.unwrap_or(config.patch);
-        config.depth = self.depth.unwrap_or(config.depth);
-        if self.width.is_some() || self.heads.is_some() {
-            config.width = self.width.unwrap_or(config.width);
-            config.heads = self.heads.unwrap_or((config.width / 64).max(1));
-            config.head_width = config.width / config.heads.max(1);
-            config.mlp_width = 4 * config.width;
-        }
-        config.mlp_width = self.mlp_width.unwrap_or(config.mlp_width);
-        config.activation = self.activation.unwrap_or(config.activation);
-        (config.image, config.channels, config.classes) = ([height, width], channels, data.classes().len());
-        config.normalisation = models::Normalisation::parse(self.normalize.as_deref().unwrap_or("half"), channels)?;
-        Ok(config)
-    }
-}
 
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {

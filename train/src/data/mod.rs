@@ -10,7 +10,7 @@ mod idx;
 mod image_folder;
 pub mod loader;
 mod memory;
-mod mix;
+pub(crate) mod mix;
 mod pixels;
 mod shapes;
 mod synthetic;

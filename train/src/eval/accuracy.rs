@@ -203,6 +203,11 @@ impl Evaluator {
         Ok(sums)
     }
 
+    /// Lets stochastic layers draw under another seed from here on.
+    pub fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
     /// Clean accuracy and calibration.
     ///
     /// # Errors

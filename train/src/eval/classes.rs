@@ -35,6 +35,13 @@ impl ClassMap {
     /// Neither is given; a name is not found, an index is out of range, or a class is listed twice; a class of the data
     /// takes no part.
     pub fn new(data: &[String], classes: usize, order: Option<&[String]>, subset: Option<&[String]>) -> Result<Self> {
+        if let Some(order) = order
+            && order.len() != classes
+        {
+            return Err(Error::new("--class-order", "names another number of classes than the model's head has")
+                .with("names", order.len())
+                .with("head", classes));
+        }
         let columns: Vec<usize> = match (order, subset) {
             (None, None) => {
                 return Err(Error::new(
@@ -48,13 +55,6 @@ impl ClassMap {
             }
             (Some(order), None) => data.iter().map(|name| find(order, name, "--class-order")).collect::<Result<_>>()?,
         };
-        if let Some(order) = order
-            && order.len() != classes
-        {
-            return Err(Error::new("--class-order", "names another number of classes than the model's head has")
-                .with("names", order.len())
-                .with("head", classes));
-        }
         for (at, column) in columns.iter().enumerate() {
             if columns.iter().take(at).any(|other| other == column) {
                 return Err(Error::new("--class-subset", "a class is listed twice").with("class", column));

@@ -31,7 +31,8 @@ pub struct Bar {
 /// There are no bars, or a length is not a share.
 pub fn bars(title: &str, names: [&str; 2], bars: &[Bar]) -> Result<Chart> {
     let is_share = |share: f64| (0.0..=1.0 + 1e-9).contains(&share);
-    if bars.is_empty() || bars.iter().any(|bar| !is_share(bar.kept) || !is_share(bar.kept + bar.lost)) {
+    let fits = |bar: &Bar| is_share(bar.kept) && is_share(bar.lost) && is_share(bar.kept + bar.lost);
+    if bars.is_empty() || !bars.iter().all(fits) {
         return Err(Error::new("chart", "bars need lengths between 0 and 1")
             .with("title", title)
             .with("bars", bars.len()));
@@ -142,7 +143,7 @@ mod tests {
         assert_eq!(widths(&chart, &chart.legend[0].1), [130], "half of 260; no bar of length 0");
         assert_eq!(widths(&chart, &chart.legend[1].1), [65, 260]);
         assert!(chart.svg.contains("a&amp;b") && chart.svg.contains("&lt;3"), "{}", chart.svg);
-        for (kept, lost) in [(1.2, 0.0), (0.7, 0.7), (f64::NAN, 0.0), (-0.1, 0.2)] {
+        for (kept, lost) in [(1.2, 0.0), (0.7, 0.7), (f64::NAN, 0.0), (-0.1, 0.2), (0.5, -0.2)] {
             assert!(bars("", ["", ""], &[bar("a", kept, lost)]).is_err(), "{kept} {lost}");
         }
         assert!(bars("", ["", ""], &[]).is_err());

@@ -210,9 +210,9 @@ mod tests {
         let folder = folder.path().join("logs");
         let mut events = Events::create(&folder, 0).unwrap();
         let long = "x".repeat(200);
-        let written = [("train/loss", 0, 1.5_f64), ("train/loss", 300, -2.25), (&long, usize::MAX, f64::NAN)];
+        let written = [("train/loss", 0, 1.5_f32), ("train/loss", 300, -2.25), (&long, usize::MAX, f32::NAN)];
         for (tag, step, value) in written {
-            events.scalar(tag, step, value).unwrap();
+            events.scalar(tag, step, f64::from(value)).unwrap();
         }
         let found = read(&folder);
         assert_eq!(found[0], [(3, Field::Bytes(b"brain.Event:2".to_vec()))]);
@@ -223,7 +223,7 @@ mod tests {
             let [(1, Field::Bytes(entry))] = &decode(summary)[..] else { panic!("{event:?}") };
             assert_eq!(
                 decode(entry),
-                [(1, Field::Bytes(tag.as_bytes().to_vec())), (2, Field::Fixed((value as f32).to_le_bytes().to_vec()))]
+                [(1, Field::Bytes(tag.as_bytes().to_vec())), (2, Field::Fixed(value.to_le_bytes().to_vec()))]
             );
         }
     }

@@ -6,6 +6,8 @@ mod bad_input;
 mod bench;
 mod common;
 mod cuda;
+mod lab;
+mod methods;
 mod randomised;
 mod results;
 mod resume;
@@ -26,10 +28,12 @@ fn the_help_of_every_subcommand_shows_an_example() {
     for expected in [
         "demo",
         "train",
+        "federated",
         "eval",
         "attack",
         "randomised",
         "nullspace",
+        "report",
         "predict",
         "gradients",
         "plan",

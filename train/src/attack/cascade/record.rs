@@ -10,6 +10,7 @@ use kernels::common::attack::Step;
 use kernels::common::progress::Ball;
 use kernels::cross_entropy::cross_entropy;
 use kernels::dlr::dlr;
+use kernels::fab_choose::{Nearest, fab_choose};
 use kernels::fab_step::{self, Look, fab_step};
 use kernels::l2_step::l2_step;
 use kernels::linf_step::linf_step;
@@ -111,22 +112,31 @@ impl Recorder<'_> {
         }
     }
 
-    /// Looks at images + `at`, over `draws` of a stochastic model (0: once at its mean network). Gradients are averaged before anything
-    /// is made of them.
-    fn look(&self, tape: &mut Tape, at: Var, loss: Loss, draws: u32, wants_gradient: bool) -> Result<Seen> {
+    /// Logits of images + `at`, one per draw of a stochastic model, with their weight in a mean; of its mean network for 0 draws.
+    fn outputs(&self, tape: &mut Tape, at: Var, draws: u32) -> Result<Vec<(f32, Value)>> {
         let random = self.inputs.draws(tape, self.store, self.random)?;
         let images = tape.var(self.store, self.inputs.images)?;
         let delta = tape.var(self.store, at)?;
-        let labels = tape.var(self.store, self.inputs.labels)?;
-        let (mut losses, mut margins, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
         let weight = f32::from_f64(1.0 / f64::from(draws.max(1)));
-        for draw in 0..draws.max(1) {
+        let draw = |draw: u32| {
             let tag = if draws > 1 { format!("eot{draw}.") } else { String::new() };
             let run = Run { random: Some(random), stochastic: draws > 0, tag: &tag, ..Run::default() };
             let attacked = combine(tape, &[(1.0, images), (1.0, delta)])?;
             let logits = tape.scope(format!("attack{}", tag.trim_end_matches('.')), |tape| {
                 Ok(self.model.forward(tape, self.store, attacked, &run)?.logits)
             })?;
+            Ok((weight, logits))
+        };
+        (0..draws.max(1)).map(draw).collect()
+    }
+
+    /// Looks at images + `at`, over `draws` of a stochastic model (0: once at its mean network). Gradients are averaged before anything
+    /// is made of them.
+    fn look(&self, tape: &mut Tape, at: Var, loss: Loss, draws: u32, wants_gradient: bool) -> Result<Seen> {
+        let labels = tape.var(self.store, self.inputs.labels)?;
+        let delta = tape.var(self.store, at)?;
+        let (mut losses, mut margins, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
+        for (weight, logits) in self.outputs(tape, at, draws)? {
             let one = self.loss(tape, logits, loss)?;
             losses.push((weight, one));
             margins.push((weight, margin(tape, logits, labels, None)?));
@@ -219,16 +229,56 @@ impl Recorder<'_> {
         let progress = self.progress(fab_step::COLUMNS)?;
         let (delta, nearest) = (self.inputs.delta, self.like_images("attack.nearest")?);
         let mut tape = Tape::new();
-        let seen = self.look(&mut tape, delta, Loss::Difference, fab.eot, true)?;
-        let look = Look {
-            gradient: seen.gradient.ok_or_else(|| Error::new("attack", "no gradient"))?,
-            difference: seen.loss,
-            margin: seen.margin,
-            images: tape.var(self.store, self.inputs.images)?,
+        let mut passes = [fab.eot.max(1); 2];
+        let [gradient, difference, margin] = if fab.targets == 0 {
+            let classes = u32::try_from(self.model.config().classes).unwrap_or(u32::MAX);
+            passes = [passes[0], passes[1].saturating_mul(classes)];
+            self.nearest_boundary(&mut tape, fab)?
+        } else {
+            let seen = self.look(&mut tape, delta, Loss::Difference, fab.eot, true)?;
+            let gradient = seen.gradient.ok_or_else(|| Error::new("attack", "no gradient"))?;
+            [gradient, seen.loss, seen.margin]
         };
+        let images = tape.var(self.store, self.inputs.images)?;
+        let look = Look { gradient, difference, margin, images };
         let limit = fab_step::Limit { steps: fab.steps, stop: !fab.nearest };
         fab_step(&mut tape, self.store, ball(fab.norm), limit, [delta, nearest, progress], look)?;
-        self.finish(tape, vec![delta, nearest], 1, progress, [fab.eot.max(1); 2])
+        self.finish(tape, vec![delta, nearest], 1, progress, passes)
+    }
+
+    /// Gradient, difference of logits and margin at the boundary that is nearest to the iterate: one backward pass per class and draw.
+    fn nearest_boundary(&mut self, tape: &mut Tape, fab: &Fab) -> Result<[Value; 3]> {
+        let b = self.inputs.batch;
+        let kept = Nearest {
+            gradient: self.like_images("attack.boundary")?,
+            difference: self.store.data_var("attack.boundary_difference", DType::F32, &[b])?,
+            distance: self.store.data_var("attack.boundary_distance", DType::F32, &[b])?,
+        };
+        let labels = tape.var(self.store, self.inputs.labels)?;
+        let delta = tape.var(self.store, self.inputs.delta)?;
+        let outputs = self.outputs(tape, self.inputs.delta, fab.eot)?;
+        let weight = outputs.first().map_or(1.0, |output| output.0);
+        let mut margins = Vec::new();
+        for &(_, logits) in &outputs {
+            margins.push((weight, margin(tape, logits, labels, None)?));
+        }
+        let classes = self.model.config().classes;
+        for class in (0..u32::try_from(classes).unwrap_or(u32::MAX)).zip(0_i32..) {
+            let goals = Tensor::new(&[b], &vec![class.1; b])?;
+            let goals = self.store.constant(&format!("attack.class{}", class.0), Role::Data, &goals)?;
+            let goals = tape.var(self.store, goals)?;
+            let (mut differences, mut gradients) = (Vec::new(), Vec::new());
+            for &(_, logits) in &outputs {
+                let difference = targeted(tape, logits, labels, goals, Scale::None)?;
+                let found = tape.gradients(difference, &[delta])?;
+                gradients.push((weight, *found.first().ok_or_else(|| Error::new("attack", "no gradient"))?));
+                differences.push((weight, difference));
+            }
+            let found = [mean(tape, &gradients)?, mean(tape, &differences)?, labels];
+            fab_choose(tape, self.store, ball(fab.norm), class.0, kept, found)?;
+        }
+        let (gradient, difference) = (tape.var(self.store, kept.gradient)?, tape.var(self.store, kept.difference)?);
+        Ok([gradient, difference, mean(tape, &margins)?])
     }
 
     fn square(mut self, square: &Square) -> Result<Machine> {

@@ -297,3 +297,6 @@ impl AuditReport {
 pub(crate) fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
+
+#[cfg(test)]
+mod tests;

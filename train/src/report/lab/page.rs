@@ -72,7 +72,14 @@ fn having<'a, T>(named: &'a Named, part: impl Fn(&'a Found) -> Option<&'a T>) ->
 fn accuracy(named: &Named) -> Option<Section> {
     let mut table = Table::new("", vec![Column::text("measured on"), Column::percent("accuracy")]);
     for (run, found) in named {
-        for Measure { value, on, .. } in found.report.measures.iter().filter(|measure| measure.name == "accuracy") {
+        let report = &found.report;
+        let cells = report.corruptions.iter().flat_map(|map| &map.cells);
+        let corrupted: Vec<String> = cells.map(|cell| format!("{} {}", cell.corruption, cell.severity)).collect();
+        // Parts of the images stand in the table of calibration, corrupted ones in their map.
+        let elsewhere =
+            |on: &String| corrupted.contains(on) || report.calibration.is_some() && on.starts_with("kept part");
+        let shown = report.measures.iter().filter(|measure| measure.name == "accuracy" && !elsewhere(&measure.on));
+        for Measure { value, on, .. } in shown {
             table.push([join(run, on).into(), Cell::Number(*value)]);
         }
     }
@@ -182,29 +189,8 @@ fn mce(map: &CorruptionMap) -> String {
 
 fn calibration(named: &Named) -> Result<Option<Section>> {
     let results: Vec<(&str, &CalibrationResult)> = having(named, |found| found.report.calibration.as_ref());
-    let mut columns = vec![Column::text("model")];
-    let percents = ["accuracy", "ece15", "mce15", "adaptive_ece15", "classwise_ece15", "ace15"];
-    let shown = |name: &str| match name {
-        "accuracy" => Column::percent(name),
-        _ if percents.contains(&name) => Column::percent(name).lowest(),
-        "auroc" => Column::number(name, "", 4).highest(),
-        "entropy" => Column::number(name, "nats", 4),
-        "nll" => Column::number(name, "nats", 4).lowest(),
-        _ => Column::number(name, "", 4).lowest(),
-    };
-    let mut table = Table::new(
-        "ECE and its kin count 15 bins. See the documentation of `calibration` for names that mean other things elsewhere.",
-        Vec::new(),
-    );
     let mut section = Section::new("Calibration");
-    let mut row = |name: String, calibration: &Calibration| {
-        let figures: Vec<_> = calibration.measures().into_iter().filter(|figure| figure.0 != "ece10").collect();
-        if columns.len() == 1 {
-            columns.extend(figures.iter().map(|figure| shown(figure.0)));
-        }
-        let cells = figures.iter().map(|figure| Cell::from(Some(figure.1).filter(|value| value.is_finite())));
-        table.push(std::iter::once(Cell::from(name)).chain(cells));
-    };
+    let mut rows: Vec<(String, &Calibration)> = Vec::new();
     for (run, CalibrationResult { evaluated, before, temperature }) in &results {
         let chart = |title: &str, calibration: &Calibration| {
             let caption = format!(
@@ -217,14 +203,12 @@ fn calibration(named: &Named) -> Result<Option<Section>> {
         };
         let Some(scaling) = temperature else {
             section = section.chart(chart("Reliability", before)?);
-            row(join(run, "as it is"), before);
+            rows.push((join(run, "as it is"), before));
             continue;
         };
         let bound = if scaling.at_bound { " (end of the searched range)" } else { "" };
         let scaled = format!("temperature {:.3}{bound}", scaling.temperature);
-        section = section
-            .chart(chart("Before temperature scaling", before)?)
-            .chart(chart("After temperature scaling", &scaling.after)?);
+        section = section.chart(chart("Before scaling", before)?).chart(chart("After scaling", &scaling.after)?);
         section = section.note(join(
             run,
             &format!(
@@ -232,14 +216,50 @@ fn calibration(named: &Named) -> Result<Option<Section>> {
                 scaling.fitted_images, scaling.fitted_on
             ),
         ));
-        row(join(run, "as it is"), before);
-        row(join(run, &scaled), &scaling.after);
+        rows.push((join(run, "as it is"), before));
+        rows.push((join(run, &scaled), &scaling.after));
     }
     if results.is_empty() {
         return Ok(None);
     }
-    table.columns = columns;
-    Ok(Some(section.table(table)))
+    let errors = ["accuracy", "nll", "brier", "ece15", "mce15", "adaptive_ece15", "classwise_ece15", "ace15"];
+    let caption = "15 bins each. ACE is that of Nixon et al.; other libraries call other things so: see the documentation of \
+                   `calibration`.";
+    let selective = ["aurc", "auroc", "entropy"];
+    Ok(Some(section.table(figures(caption, &errors, &rows)).table(figures("Selective prediction", &selective, &rows))))
+}
+
+/// Some measures of calibrations, a row each.
+fn figures(caption: &str, names: &[&str], rows: &[(String, &Calibration)]) -> Table {
+    let columns = std::iter::once(Column::text("model")).chain(names.iter().map(|name| column(name)));
+    let mut table = Table::new(caption, columns.collect());
+    for (model, calibration) in rows {
+        let measures = calibration.measures();
+        let cell = |name: &&str| {
+            let found = measures.iter().find(|measure| measure.0 == *name).map(|measure| measure.1);
+            Cell::from(found.filter(|value| value.is_finite()))
+        };
+        table.push(std::iter::once(Cell::from(model.as_str())).chain(names.iter().map(cell)));
+    }
+    table
+}
+
+/// Heading and format of a measure of calibration.
+fn column(name: &str) -> Column {
+    let percent = |title: &str| Column { decimals: 2, ..Column::percent(title) };
+    match name {
+        "accuracy" => percent("accuracy"),
+        "nll" => Column::number("NLL", "nats", 4).lowest(),
+        "brier" => Column::number("Brier", "", 4).lowest(),
+        "ece15" => percent("ECE-15").lowest(),
+        "mce15" => percent("MCE-15").lowest(),
+        "adaptive_ece15" => percent("adaptive ECE-15").lowest(),
+        "classwise_ece15" => percent("classwise ECE-15").lowest(),
+        "ace15" => percent("ACE-15").lowest(),
+        "aurc" => Column::number("AURC", "", 4).lowest(),
+        "auroc" => Column::number("AUROC", "", 4).highest(),
+        _ => Column::number(name, "nats", 4),
+    }
 }
 
 fn gallery<'a>(
