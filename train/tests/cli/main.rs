@@ -14,6 +14,7 @@ mod privacy;
 mod randomised;
 mod results;
 mod resume;
+mod robustness;
 
 use common::{json, run, run_ok};
 
