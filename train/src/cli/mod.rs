@@ -18,6 +18,7 @@ mod devices;
 mod dummy;
 mod eval;
 mod federated;
+mod gallery;
 mod gradients;
 mod images;
 mod journal;

@@ -89,8 +89,7 @@ impl Args {
         for warning in evaluator.warnings() {
             screen::note(format_args!("warning: {warning}"));
         }
-        let weights = self.model.weights.as_deref().map_or_else(String::new, |path| path.display().to_string());
-        let run = provenance(common, &device, &weights, &loaded, &data)?;
+        let run = provenance(common, &device, &self.model.name(), &loaded, &data)?;
         let report = results::report(run, &clean, &attacked, corrupted.as_ref());
         self.record.write(&report, NAME)?;
         let (corruptions, summary) = corrupted.as_ref().map(|found| (&found.reports, &found.summary)).unzip();
