@@ -1,6 +1,7 @@
 //! Data, attacks, training methods, evaluation and reports: everything above the models.
 
 pub mod attack;
+pub mod audit;
 pub mod checkpoint;
 pub mod data;
 pub mod demo;

@@ -6,6 +6,7 @@
 mod args;
 mod attack;
 mod attack_args;
+mod audit;
 mod autoattack;
 mod bench;
 mod class_args;
@@ -72,6 +73,7 @@ enum Command {
     Attack(attack::Args),
     Randomised(Box<randomised::Args>),
     Autoattack(Box<autoattack::Args>),
+    Audit(Box<audit::Args>),
     Corrupt(corrupt::Args),
     Nullspace(Box<nullspace::Args>),
     Privacy(Box<privacy::Args>),
@@ -96,6 +98,7 @@ impl Command {
             Self::Attack(args) => args.run(common).map(done),
             Self::Randomised(args) => args.run(common).map(done),
             Self::Autoattack(args) => args.run(common).map(done),
+            Self::Audit(args) => args.run(common),
             Self::Corrupt(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
             Self::Privacy(args) => args.run(common).map(done),

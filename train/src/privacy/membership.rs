@@ -244,6 +244,9 @@ mod tests {
         let auc = |scores: &[f64]| Curve::of(&scores[..200], &scores[200..]).unwrap().auc;
         let ratio = likelihood_ratio(&target, &shadows).unwrap();
         assert!(auc(&target) < 0.65 && auc(&ratio) > 0.85, "{} {}", auc(&target), auc(&ratio));
+        // One sample, by hand: mean 1, variance (1 + 1) / (2 - 1).
+        let one = likelihood_ratio(&[3.0], &[vec![0.0], vec![2.0]]).unwrap();
+        assert!((one[0] - 2.0 / 2.0_f64.sqrt()).abs() < 1e-12, "{one:?}");
         // z values: those of others have deviation sqrt(1 + 1/8).
         let spread = (ratio[200..].iter().map(|z| z * z).sum::<f64>() / 200.0).sqrt();
         assert!((spread - 1.0607).abs() < 0.15, "{spread}");
