@@ -319,6 +319,7 @@ impl Evaluator {
         config: &AttackConfig,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<AttackReport> {
+        self.check_attackable(data)?;
         self.warn(randomised::warning(self.config(), config));
         self.look_at_gradients(data, config)?;
         let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
@@ -338,9 +339,19 @@ impl Evaluator {
         config: &PatchFoolConfig,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<PatchReport> {
+        self.check_attackable(data)?;
         let attack = PatchFool::new(&mut self.store, &self.model, &self.inputs, config)?;
         let measured = self.crafted(data, &|store, seed| attack.run(store, seed, 0), each)?;
         Ok(PatchReport { name: config.name(), config: config.clone(), measured })
+    }
+
+    /// Refuses what no attack could be measured on.
+    fn check_attackable(&self, data: &Dataset) -> Result<()> {
+        if self.mask.is_some() {
+            return Err(Error::new("attack", "the loss of an attack is that of all classes, not of some")
+                .help("leave out --class-order and --class-subset, or the attacks"));
+        }
+        sanity::check_labels(data.name(), &data.labels()?, self.config().classes)
     }
 
     /// Attacks all batches: `craft` leaves perturbations in the inputs, under a seed.
@@ -350,12 +361,7 @@ impl Evaluator {
         craft: &dyn Fn(&mut Store, u64) -> Result<()>,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<Measured> {
-        if self.mask.is_some() {
-            return Err(Error::new("attack", "the loss of an attack is that of all classes, not of some")
-                .help("leave out --class-order and --class-subset, or the attacks"));
-        }
         let classes = self.config().classes;
-        sanity::check_labels(data.name(), &data.labels()?, classes)?;
         let volume = data.volume();
         let (mut correct, mut total, mut max_linf, mut length) = (0, 0, 0.0_f64, 0.0);
         for batch in Loader::evaluation(Arc::clone(data), self.inputs.batch)?.start(0, 0)? {

@@ -63,7 +63,7 @@ const NAME: &str = "eval";
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let attacks = Attacks::new(&self.attacks, &self.attack)?;
-        let corruptions = self.corrupted.selected()?;
+        let corruptions = self.corrupted.selected(common.seed)?;
         self.record.prepare(NAME)?;
         let loaded = self.model.load()?;
         let (data, mask) = self.classes.open(&self.data, &loaded.config, common.seed)?;
@@ -78,9 +78,10 @@ impl Args {
         let screen = common.screen();
         let clean = self.clean.measure(&mut evaluator, &data, common.seed, &screen)?;
         let attacked = attacks.measure(&mut evaluator, &data, &screen)?;
+        let interpolation = self.data.how.interpolation();
         let corrupted = match &corruptions {
             Some(selected) => {
-                let found = selected.measure(self, &mut evaluator, &data, clean.figures.accuracy, common)?;
+                let found = selected.measure(&mut evaluator, &data, clean.figures.accuracy, interpolation)?;
                 found.show(&screen)?;
                 Some(found)
             }
