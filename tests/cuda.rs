@@ -166,6 +166,7 @@ fn goldens_of_pytorch() {
         goldens::logits_features_and_every_gradient(&places);
         goldens::ten_steps_of_sgd(&places);
         goldens::five_steps_of_pgd(&places);
+        goldens::trades_and_mart(&places);
     });
 }
 

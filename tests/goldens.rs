@@ -27,6 +27,11 @@ fn five_steps_of_pgd() {
     goldens::five_steps_of_pgd(&places());
 }
 
+#[test]
+fn trades_and_mart() {
+    goldens::trades_and_mart(&places());
+}
+
 mod real_weights {
     //! `vit-mnist`: trained by others in PyTorch, in vit-pytorch's naming.
 

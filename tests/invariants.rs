@@ -87,6 +87,7 @@ fn attacks() -> Vec<(&'static str, VitConfig, AttackConfig)> {
         ("pgd", small(), pgd(5)),
         ("fgsm", small(), AttackConfig::fgsm(Eps::fraction(8, 255))),
         ("margin", small(), AttackConfig { objective: Objective::Margin, ..pgd(4) }),
+        ("kl", small(), AttackConfig { objective: Objective::Kl, start: Start::Normal, ..pgd(4) }),
         ("restarts", small(), AttackConfig { restarts: 3, ..pgd(3) }),
         ("l2", small(), l2.clone()),
         ("l2 with restarts", small(), AttackConfig { restarts: 2, ..l2 }),

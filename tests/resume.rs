@@ -14,8 +14,8 @@ use support::vit::config;
 use train::attack::AttackConfig;
 use train::checkpoint::{Source, read_run, run_file};
 use train::data::{Augment, Dataset, Options, Split, open};
-use train::nullspace::approximate::NullspaceConfig;
-use train::recipe::{Adversarial, Method, Optimizer, Recipe};
+use train::nullspace::approximate::{Level, NullspaceConfig};
+use train::recipe::{Adversarial, Freeze, Loss, Method, Optimizer, Recipe};
 use train::trainer::Trainer;
 
 /// A folder that is removed when the test is over, however it ends.
@@ -54,7 +54,10 @@ fn recipe() -> Recipe {
 /// Everything that has state: moments, an average, an attack, noise, stochastic layers.
 fn runs() -> Vec<(&'static str, VitConfig, Recipe)> {
     let attack = AttackConfig { steps: 2, ard: true, prm: true, ..AttackConfig::default() };
-    let adversarial = Method::Adversarial(Adversarial { attack, warmup: 1.5 });
+    let adversarial = Adversarial { attack, warmup: 1.5, ..Adversarial::default() };
+    let mart = Method::Adversarial(adversarial.clone().with_loss(Loss::MART));
+    let arms = Adversarial { eps_ramp: true, clean_warmup: true, ..adversarial.clone() };
+    let frozen = Recipe { freeze: Freeze::Backbone, ema: Some(0.9), ..recipe() };
     let nullspace = NullspaceConfig { rounds: 2, share: 1.0, eps: 1e-4, ..NullspaceConfig::default() };
     let layer = Stochastic {
         layer: StochasticLayer::Scale,
@@ -65,8 +68,13 @@ fn runs() -> Vec<(&'static str, VitConfig, Recipe)> {
     vec![
         ("average", model(), Recipe { ema: Some(0.9), ..recipe() }),
         ("sgd", model(), Recipe { optimizer: Optimizer::SGD, ..recipe() }),
-        ("adversarial", model(), with(adversarial)),
-        ("nullspace", model(), with(Method::Nullspace(nullspace))),
+        ("adversarial", model(), with(Method::Adversarial(adversarial.clone()))),
+        ("trades", model(), with(Method::Adversarial(adversarial.clone().with_loss(Loss::TRADES)))),
+        ("mart", model(), Recipe { augment: Augment { flip: true, ..Augment::default() }, ..with(mart) }),
+        ("control arms", model(), with(Method::Adversarial(arms))),
+        ("nullspace", model(), with(Method::Nullspace(nullspace.clone()))),
+        ("nullspace of images", model(), with(Method::Nullspace(NullspaceConfig { level: Level::Image, ..nullspace }))),
+        ("frozen backbone", model(), frozen),
         ("stochastic", VitConfig { stochastic: Some(layer), ..model() }, recipe()),
     ]
 }

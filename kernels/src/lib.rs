@@ -12,6 +12,9 @@
 pub mod activation;
 pub mod adamw;
 pub mod advance;
+pub mod apgd_check;
+pub mod apgd_step;
+pub mod attack_watch;
 pub mod attention;
 pub mod cases;
 pub mod cast;
@@ -22,6 +25,8 @@ pub mod cross_entropy;
 pub mod dlr;
 pub mod drop_path;
 pub mod ema;
+pub mod fab_choose;
+pub mod fab_step;
 pub mod global_norm;
 pub mod grad_gate;
 pub mod keep_best;
@@ -31,6 +36,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod linf_step;
 pub mod margin;
+pub mod mart;
 pub mod mse;
 pub mod normalise;
 pub mod patch_embed;
@@ -40,8 +46,11 @@ pub mod random_start;
 pub mod residual;
 pub mod sgd;
 pub mod softmax_distance;
+pub mod square_keep;
+pub mod square_try;
 pub mod stochastic_linear;
 pub mod stochastic_scale;
+pub mod targeted;
 pub mod tokens;
 pub mod weighted_mean;
 
@@ -53,6 +62,9 @@ pub fn registry() -> Vec<OpCases> {
         activation::cases::cases(),
         adamw::cases::cases(),
         advance::cases::cases(),
+        apgd_check::cases::cases(),
+        apgd_step::cases::cases(),
+        attack_watch::cases::cases(),
         attention::cases::cases(),
         cast::cases::cases(),
         combine::cases::cases(),
@@ -61,6 +73,8 @@ pub fn registry() -> Vec<OpCases> {
         dlr::cases::cases(),
         drop_path::cases::cases(),
         ema::cases::cases(),
+        fab_choose::cases::cases(),
+        fab_step::cases::cases(),
         global_norm::cases::cases(),
         grad_gate::cases::cases(),
         keep_best::cases::cases(),
@@ -70,6 +84,7 @@ pub fn registry() -> Vec<OpCases> {
         linear::cases::cases(),
         linf_step::cases::cases(),
         margin::cases::cases(),
+        mart::cases::cases(),
         mse::cases::cases(),
         normalise::cases::cases(),
         patch_embed::cases::cases(),
@@ -79,8 +94,11 @@ pub fn registry() -> Vec<OpCases> {
         residual::cases::cases(),
         sgd::cases::cases(),
         softmax_distance::cases::cases(),
+        square_keep::cases::cases(),
+        square_try::cases::cases(),
         stochastic_linear::cases::cases(),
         stochastic_scale::cases::cases(),
+        targeted::cases::cases(),
         tokens::cases::cases(),
         weighted_mean::cases::cases(),
     ]

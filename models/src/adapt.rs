@@ -83,6 +83,23 @@ pub fn check_classes(config: &VitConfig, classes: usize, data: &str) -> Result<(
         .help("ask for a fresh head to finetune on these classes"))
 }
 
+/// Cuts the model off after its first `blocks` blocks: norm and head then read the tokens there.
+///
+/// # Errors
+/// `blocks` is 0 or more than the model has.
+pub fn truncate(mut loaded: Loaded, blocks: usize) -> Result<Loaded> {
+    if blocks == 0 || blocks > loaded.config.depth {
+        return Err(Error::new("truncate", "the model does not have so many blocks")
+            .with("blocks", blocks)
+            .with("depth", loaded.config.depth)
+            .help("--blocks takes 1 to the model's depth"));
+    }
+    let cut: Vec<String> = (blocks..loaded.config.depth).map(|block| format!("blocks.{block}.")).collect();
+    loaded.tensors.retain(|(name, _)| !cut.iter().any(|prefix| name.starts_with(prefix)));
+    loaded.config.depth = blocks;
+    Ok(loaded)
+}
+
 /// Replaces the head (both heads of a distilled model) by a fresh one: weights N(0, 0.02^2) from `seed`, biases 0.
 ///
 /// # Errors

@@ -94,27 +94,44 @@ impl Stochastic {
     }
 }
 
-/// Kind letter and tenths of half-width (`a05`); normal and Bernoulli are matched in variance to that uniform.
+/// Kind letter and tenths of half-width (`a05`); normal and Bernoulli are matched in variance to that uniform. Then, each after a
+/// colon, who shares a draw (`image`, `token`; all of a batch where neither is given) and `matrix` for a whole random matrix:
+/// `b05:token`, `n01:image:matrix`.
 impl FromStr for Stochastic {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let refuse = || {
             Error::new("stochastic", "unknown stochastic layer").with("given", text).help(
-                "a01, a05, a10 (uniform), n05 (normal), b05 (bernoulli); the two digits are tenths of the half-width",
+                "a01, a05, a10 (uniform), n05 (normal), b05 (bernoulli), the two digits being tenths of the half-width; then \
+                 :image or :token for draws of their own, and :matrix for a random matrix",
             )
         };
-        let digits =
-            text.get(1..).filter(|d| d.len() == 2 && d.bytes().all(|b| b.is_ascii_digit())).ok_or_else(refuse)?;
-        let half_width = f32::from(digits.parse::<u8>().map_err(|_| refuse())?) / 10.0;
-        let variance = half_width * half_width / 3.0;
-        let distribution = match text.get(..1) {
-            Some("a") => Distribution::Uniform { half_width },
-            Some("n") => Distribution::Normal { std: variance.sqrt() },
-            Some("b") => Distribution::Bernoulli { variance },
-            _ => return Err(refuse()),
-        };
-        Ok(Self { layer: StochasticLayer::Scale, distribution, sharing: Sharing::Batch })
+        let mut parts = text.split(':');
+        let distribution = parts.next().and_then(distribution).ok_or_else(refuse)?;
+        let mut stochastic = Self { layer: StochasticLayer::Scale, distribution, sharing: Sharing::Batch };
+        for part in parts {
+            match part {
+                "image" if stochastic.sharing == Sharing::Batch => stochastic.sharing = Sharing::PerImage,
+                "token" if stochastic.sharing == Sharing::Batch => stochastic.sharing = Sharing::PerToken,
+                "matrix" if stochastic.layer == StochasticLayer::Scale => stochastic.layer = StochasticLayer::Linear,
+                _ => return Err(refuse()),
+            }
+        }
+        Ok(stochastic)
+    }
+}
+
+/// The distribution of a name such as `a05`.
+fn distribution(name: &str) -> Option<Distribution> {
+    let digits = name.get(1..).filter(|digits| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let half_width = f32::from(digits.parse::<u8>().ok()?) / 10.0;
+    let variance = half_width * half_width / 3.0;
+    match name.get(..1) {
+        Some("a") => Some(Distribution::Uniform { half_width }),
+        Some("n") => Some(Distribution::Normal { std: variance.sqrt() }),
+        Some("b") => Some(Distribution::Bernoulli { variance }),
+        _ => None,
     }
 }
 
@@ -179,8 +196,26 @@ mod tests {
         assert!(stds.iter().all(|std| (std - 0.288_675).abs() < 1e-6), "{stds:?}");
         let Distribution::Bernoulli { variance } = "b10".parse::<Stochastic>().unwrap().distribution else { panic!() };
         assert!((1.0 / (1.0 + variance) - 0.75).abs() < 1e-6);
-        for bad in ["", "c05", "a5", "a+5", "a", "é05"] {
+        for bad in
+            ["", "c05", "a5", "a+5", "a", "é05", "a05:", "a05:batch", "a05:token:image", "a05:matrix:matrix", ":token"]
+        {
             assert!(bad.parse::<Stochastic>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn every_arm_of_the_ablation_has_a_name() {
+        let mut arms = Vec::new();
+        for distribution in ["a05", "n05", "b05"] {
+            for sharing in ["", ":image", ":token"] {
+                for layer in ["", ":matrix"] {
+                    let arm: Stochastic = format!("{distribution}{sharing}{layer}").parse().unwrap();
+                    assert_eq!(arm, format!("{distribution}{layer}{sharing}").parse().unwrap());
+                    assert!(!arms.contains(&arm), "{arm}");
+                    arms.push(arm);
+                }
+            }
+        }
+        assert_eq!(arms.len(), 18);
     }
 }

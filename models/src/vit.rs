@@ -27,6 +27,8 @@ use crate::stochastic::{Stochastic, layer};
 pub struct Vit {
     config: VitConfig,
     params: Group,
+    /// Parameters that are not trained.
+    frozen: Option<Group>,
 }
 
 /// Random state and sample ids: what stochastic parts draw from.
@@ -78,6 +80,17 @@ impl Params {
 /// What names of the patch embedding's parameters begin with.
 const PATCH_EMBED: &str = "patch_embed.";
 
+/// Whether a parameter of that name belongs to a head.
+fn is_head(name: &str) -> bool {
+    name.starts_with("head.") || name.starts_with("head_dist.")
+}
+
+/// Names and specs of the wanted parameters.
+fn entries(config: &VitConfig, dtype: DType, wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, Spec)>> {
+    let parameters = config.parameters().into_iter().filter(|(name, _)| wanted(name));
+    parameters.map(|(name, dims)| Ok((name, Spec::new(dtype, &dims)?))).collect()
+}
+
 impl Vit {
     /// Puts parameters (timm's names, any float type) into `store` as a group of `dtype` called `name`.
     ///
@@ -91,13 +104,33 @@ impl Vit {
         dtype: DType,
     ) -> Result<Self> {
         config.validate()?;
-        let entries = config
-            .parameters()
-            .into_iter()
-            .map(|(name, dims)| Ok((name, Spec::new(dtype, &dims)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let params = store.group(name, Role::Parameter, &entries)?;
-        let vit = Self { config, params };
+        let params = store.group(name, Role::Parameter, &entries(&config, dtype, |_| true)?)?;
+        let vit = Self { config, params, frozen: None };
+        vit.write(store, tensors)?;
+        Ok(vit)
+    }
+
+    /// As [`Vit::new`], with the head alone in the group `name`; everything else is read and never trained.
+    ///
+    /// # Errors
+    /// As [`Vit::new`]; a model without a head.
+    pub fn with_frozen_backbone(
+        store: &mut Store,
+        name: &str,
+        config: VitConfig,
+        tensors: &[(String, Tensor)],
+        dtype: DType,
+    ) -> Result<Self> {
+        config.validate()?;
+        if config.classes == 0 {
+            return Err(
+                Error::new("vit", "a model without a head has nothing but its backbone").help("give it classes")
+            );
+        }
+        let params = store.group(name, Role::Parameter, &entries(&config, dtype, is_head)?)?;
+        let frozen = entries(&config, dtype, |name| !is_head(name))?;
+        let frozen = Some(store.group(&format!("{name} frozen"), Role::Parameter, &frozen)?);
+        let vit = Self { config, params, frozen };
         vit.write(store, tensors)?;
         Ok(vit)
     }
@@ -115,7 +148,8 @@ impl Vit {
                     .with("expected", format!("{dims:?}"))
                     .with("found", tensor.map_or("nothing".to_owned(), |tensor| tensor.spec().to_string())));
             };
-            let var = store.find(self.params, &name)?;
+            let group = self.frozen.filter(|_| !is_head(&name)).unwrap_or(self.params);
+            let var = store.find(group, &name)?;
             let fitting = match store.spec(var)?.dtype {
                 DType::F64 => tensor.cast::<f64>()?,
                 _ => tensor.cast::<f32>()?,
@@ -130,10 +164,24 @@ impl Vit {
     /// # Errors
     /// The device failed.
     pub fn tensors(&self, store: &Store) -> Result<Vec<(String, Tensor)>> {
-        self.tensors_of(store, self.params)
+        self.tensors_with(store, self.params)
     }
 
-    /// As [`Vit::tensors`], from a group of the same layout: an average, a gradient.
+    /// As [`Vit::tensors`], with those that are trained from a group of their layout: an average.
+    ///
+    /// # Errors
+    /// The group has another layout.
+    pub fn tensors_with(&self, store: &Store, trained: Group) -> Result<Vec<(String, Tensor)>> {
+        let mut tensors = match self.frozen {
+            Some(frozen) => self.tensors_of(store, frozen)?,
+            None => Vec::new(),
+        };
+        // Heads come last in timm's order.
+        tensors.extend(self.tensors_of(store, trained)?);
+        Ok(tensors)
+    }
+
+    /// The values of a group that is laid out as the trained parameters, or as the frozen ones.
     ///
     /// # Errors
     /// The group has another layout.
@@ -146,15 +194,20 @@ impl Vit {
         &self.config
     }
 
-    /// The group of its parameters.
+    /// The group of its parameters; of those that are trained, where the others are frozen.
     pub fn params(&self) -> Group {
         self.params
+    }
+
+    /// The group of the parameters that are not trained, where there are such.
+    pub fn frozen(&self) -> Option<Group> {
+        self.frozen
     }
 
     /// The same architecture over another group of parameters with the same layout.
     #[must_use]
     pub fn with_params(&self, params: Group) -> Self {
-        Self { config: self.config.clone(), params }
+        Self { params, ..self.clone() }
     }
 
     /// Normalises and embeds images [b, c, h, w] in [0, 1] -> patch tokens [b, p, d].
@@ -178,6 +231,20 @@ impl Vit {
             let storage = tape.spec(weight)?.dtype;
             let x = cast(tape, x, storage)?;
             patch_embed(tape, x, weight, Some(bias)) // [b, p, d]
+        })
+    }
+
+    /// What noise [1, c, h, w] on the normalised images adds to every image's patch tokens: [1, p, d], for [`Run::noise`]. The
+    /// embedding is affine, so that noise on the images and this noise on their tokens are the same.
+    ///
+    /// # Errors
+    /// The noise does not have the shape of an image of the model's.
+    pub fn embed_noise(&self, tape: &mut Tape, store: &Store, noise: Value) -> Result<Value> {
+        let params = &self.read(tape, store, |name| name.starts_with(PATCH_EMBED))?;
+        tape.scope("patch_embed", |tape| {
+            let weight = params.get("patch_embed.proj.weight")?;
+            let noise = self.stored(tape, store, noise)?;
+            patch_embed(tape, noise, weight, None) // [1, p, d]
         })
     }
 
@@ -217,8 +284,9 @@ impl Vit {
     /// Parameters as the network reads them, all in a row: a device that casts them does so in few launches.
     fn read(&self, tape: &mut Tape, store: &Store, wanted: impl Fn(&str) -> bool) -> Result<Params> {
         tape.scope("parameters", |tape| {
-            let vars = store.vars(self.params)?.into_iter().filter(|(name, _)| wanted(name));
-            let values = vars.map(|(name, var)| {
+            let mut vars = self.frozen.map(|frozen| store.vars(frozen)).transpose()?.unwrap_or_default();
+            vars.extend(store.vars(self.params)?);
+            let values = vars.into_iter().filter(|(name, _)| wanted(name)).map(|(name, var)| {
                 let value = tape.var(store, var)?;
                 Ok((name.to_owned(), self.stored(tape, store, value)?))
             });

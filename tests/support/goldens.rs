@@ -6,14 +6,17 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::check::nmse;
-use engine::{DType, Device, Result, Tape, Tensor};
+use engine::check::{evaluate, max_error, nmse};
+use engine::{DType, Device, Result, Tape, Tensor, Value};
 use kernels::combine::combine;
 use kernels::common::attack::Step;
 use kernels::linf_step::linf_step;
+use kernels::mart::mart;
+use kernels::weighted_mean::{Reduction, weighted_mean};
 use models::tensor_file::TensorFile;
 use models::vit::Run;
 use models::{LoadOptions, Loaded, load};
+use train::losses::trades;
 
 use super::vit::{Net, to};
 
@@ -27,10 +30,14 @@ struct Golden {
     labels: Vec<i32>,
 }
 
-fn golden(name: &'static str, heads: usize) -> Result<Golden> {
+fn folder() -> PathBuf {
     // A bundle for machines without Rust carries them elsewhere.
     let folder = std::env::var_os("VITRUM_GOLDENS").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens"));
+    folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens"))
+}
+
+fn golden(name: &'static str, heads: usize) -> Result<Golden> {
+    let folder = folder();
     let options = LoadOptions {
         heads: Some(heads),
         norm_eps: Some(1e-6),
@@ -159,4 +166,54 @@ pub fn five_steps_of_pgd(places: Places) {
             assert!(error < image_bound, "{} {} {dtype}: last iterate {error:e}", golden.name, device.name());
         }
     }
+}
+
+/// Largest difference, of the largest value.
+fn relative(ours: &Tensor, theirs: &Tensor) -> f64 {
+    let theirs = theirs.to_f64();
+    max_error(&ours.to_f64(), &theirs) / theirs.iter().fold(0.0_f64, |most, value| most.max(value.abs()))
+}
+
+/// TRADES and MART: values, and gradients to the logits of both branches.
+pub fn trades_and_mart(places: Places) {
+    const BETA: f32 = 6.0;
+    let file = TensorFile::open(folder().join("losses_golden.safetensors")).unwrap();
+    let config = file.metadata("config").unwrap();
+    for (device, dtype) in places {
+        for (set, loss) in [("mild", "trades"), ("mild", "mart"), ("confident", "trades"), ("confident", "mart")] {
+            let read = |key: &str| file.read(&format!("{set}.{key}")).unwrap();
+            let labels = read("labels");
+            let classes = read("clean").dims()[1];
+            let targets = Tensor::from_fn::<f64>(read("clean").dims(), |at| {
+                f64::from(u8::from(labels.to_f64()[at / classes] == (at % classes) as f64))
+            });
+            let weights = Tensor::new(labels.dims(), &vec![1.0; labels.dims()[0]]).unwrap();
+            let floats = [read("clean"), read("attacked"), targets.unwrap(), weights].map(|x| to(*dtype, &x).unwrap());
+            let inputs: Vec<Tensor> = floats.into_iter().chain([labels]).collect();
+            let build = |tape: &mut Tape, x: &[Value]| match loss {
+                "trades" => trades(tape, x[0], x[1], x[2], x[3], BETA),
+                _ => {
+                    let losses = mart(tape, x[0], x[1], x[4], f64::from(BETA))?;
+                    weighted_mean(tape, losses, x[3], Reduction::Mean)
+                }
+            };
+            let found = evaluate(device, &build, &inputs, &[0, 1], None).unwrap();
+            let parts =
+                [("loss", &found.output), ("d_clean", &found.gradients[0]), ("d_attacked", &found.gradients[1])];
+            for (part, ours) in parts {
+                let key = format!("{set}.{loss}.{part}");
+                // Where PyTorch's own f32 is far off, twice of that is allowed; constants of the loss are f32 here.
+                let theirs = single(config, &key);
+                let bound = if *dtype == DType::F64 { 1e-10 } else { 1e-6_f64.max(2.0 * theirs) };
+                let error = relative(ours, &file.read(&key).unwrap());
+                assert!(error < bound, "{key} on {}, {dtype:?}: {error:e} exceeds {bound:e}", device.description());
+            }
+        }
+    }
+}
+
+/// The error of PyTorch's f32 that the file states for `key`.
+fn single(config: &str, key: &str) -> f64 {
+    let after = config.split(&format!("\"{key}\": ")).nth(1).unwrap();
+    after.split([',', '}']).next().unwrap().parse().unwrap()
 }

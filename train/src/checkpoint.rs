@@ -79,6 +79,7 @@ impl Trainer {
     /// Groups whose values a run depends on, with the prefix of their names in the state file.
     fn saved_groups(&self) -> Vec<(String, Group)> {
         let mut groups = vec![("params".to_owned(), self.model.params())];
+        groups.extend(self.model.frozen().map(|group| ("frozen".to_owned(), group)));
         groups.extend(self.state.moments.iter().enumerate().map(|(at, &group)| (format!("moment{}", at + 1), group)));
         groups.extend(self.state.average.map(|(group, _)| ("average".to_owned(), group)));
         groups.push(("steps".to_owned(), self.state.steps.group()));
@@ -128,10 +129,12 @@ impl Trainer {
         let run = read_run(folder)?;
         let path = folder.join(&run.state);
         let tensors = TensorFile::open(&path)?.read_all()?;
-        let prefix = "params/";
         let params: Vec<(String, Tensor)> = tensors
             .iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
+            .filter_map(|(name, tensor)| {
+                let name = name.strip_prefix("params/").or_else(|| name.strip_prefix("frozen/"))?;
+                Some((name.to_owned(), tensor.clone()))
+            })
             .collect();
         let mut trainer = Self::new(device, &run.model, &params, data, run.recipe)?;
         for (prefix, group) in trainer.saved_groups() {
@@ -151,7 +154,7 @@ impl Trainer {
 }
 
 /// Removes state files that no run file names any more. Best effort: a leftover costs disk and nothing else.
-fn remove_others(folder: &Path, keep: &str) {
+pub(crate) fn remove_others(folder: &Path, keep: &str) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

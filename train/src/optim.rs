@@ -1,6 +1,6 @@
 //! Optimizer state in a store, and the update of a flat gradient on a tape: norm, clip, step, average.
 
-use engine::{DType, Error, Group, Result, Role, Spec, Store, Tape, Value, Var};
+use engine::{DType, Error, Group, Result, Role, Spec, Store, Tape, Tensor, Value, Var};
 use kernels::adamw::{AdamW, AdamWStep, adamw};
 use kernels::common::decay::Decay;
 use kernels::ema::ema;
@@ -32,6 +32,7 @@ impl State {
     /// Out of memory.
     pub fn new(store: &mut Store, params: Group, kind: Optimizer, ema: Option<f64>) -> Result<Self> {
         let names: &[&str] = match kind {
+            Optimizer::Sgd { momentum: 0.0, .. } => &[],
             Optimizer::Sgd { .. } => &["momentum"],
             Optimizer::Adamw { .. } => &["moment1", "moment2"],
         };
@@ -54,6 +55,21 @@ impl State {
         Ok(Self { kind, params, moments, steps, lr, average, decay })
     }
 
+    /// As if no step had been made: the average starts at the parameters as they are.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn reset(&self, store: &mut Store) -> Result<()> {
+        for var in self.moments.iter().map(|&group| store.flat(group)).chain([self.steps]).collect::<Vec<_>>() {
+            let zeros = Tensor::zeros(store.spec(var)?);
+            store.write(var, &zeros)?;
+        }
+        match self.average {
+            Some((average, _)) => store.copy_group(self.params, average),
+            None => Ok(()),
+        }
+    }
+
     /// Records global norm, clipping, the update and the average. Returns (norm, clip factor) `[2]`.
     ///
     /// Where the norm is not finite the factor is 0, and the update leaves every state as it was.
@@ -68,8 +84,9 @@ impl State {
         let moment = |at: usize| self.moments.get(at).map(|&group| store.flat(group)).ok_or_else(missing);
         match self.kind {
             Optimizer::Sgd { momentum, nesterov, .. } => {
+                let kept = if momentum == 0.0 { None } else { Some(moment(0)?) };
                 let options = Sgd { momentum, nesterov, decay: self.decay.clone() };
-                let step = SgdStep { params, momentum: Some(moment(0)?), gradients: gradient, lr, clip: norm };
+                let step = SgdStep { params, momentum: kept, gradients: gradient, lr, clip: norm };
                 sgd(tape, store, options, step)?;
             }
             Optimizer::Adamw { beta1, beta2, eps, .. } => {

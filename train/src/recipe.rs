@@ -1,9 +1,12 @@
 //! A training run as data: what TOML files and flags describe, and what a checkpoint remembers.
 
+use std::path::Path;
+
+use engine::rng::{Philox, Stream};
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::attack::AttackConfig;
+use crate::attack::{AttackConfig, Objective, Start};
 use crate::data::Augment;
 use crate::nullspace::approximate::NullspaceConfig;
 
@@ -84,26 +87,128 @@ impl Schedule {
     }
 }
 
-/// PGD adversarial training (paper 2210.07540; without ARD and PRM that of Madry et al.).
+/// What adversarial training minimises, over clean samples x and attacked ones x'. Its formulas are in [`crate::losses`].
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Loss {
+    /// Cross-entropy of x' (Madry et al., 1706.06083).
+    #[default]
+    Ce,
+    /// Cross-entropy of x plus that of x': the "Madry" baseline of 2403.10476.
+    CleanAndAttacked,
+    /// Cross-entropy of x plus beta times the divergence of the predictions (TRADES, Zhang et al., 1901.08573).
+    Trades {
+        /// Weight of the divergence; the paper's 6.
+        #[serde(default = "six")]
+        beta: f32,
+    },
+    /// Boosted cross-entropy of x' plus beta times the divergence, weighted by how wrong x is (MART, Wang et al., ICLR 2020).
+    Mart {
+        /// Weight of the divergence; 2210.07540 takes 6, the authors 5 or 6.
+        #[serde(default = "six")]
+        beta: f32,
+    },
+}
+
+const fn six() -> f32 {
+    6.0
+}
+
+impl Loss {
+    /// TRADES with its paper's beta.
+    pub const TRADES: Self = Self::Trades { beta: six() };
+    /// MART with the beta of 2210.07540.
+    pub const MART: Self = Self::Mart { beta: six() };
+
+    /// Objective and start of the attack that belongs to the loss.
+    pub fn attack(self) -> (Objective, Start) {
+        match self {
+            Self::Ce | Self::CleanAndAttacked => (Objective::Ce, Start::Random),
+            Self::Trades { .. } => (Objective::Kl, Start::Normal),
+            Self::Mart { .. } => (Objective::Ce, Start::Normal),
+        }
+    }
+}
+
+/// Adversarial training: PGD, TRADES or MART, each with ARD and PRM (paper 2210.07540) or without.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Adversarial {
-    /// The attack of each batch.
+    /// What is minimised.
+    pub loss: Loss,
+    /// The attack of each batch, with the model in inference mode.
     pub attack: AttackConfig,
     /// Epochs over which the keep probability q of ARD and PRM rises from 0 to 1 (n_w of the paper).
     pub warmup: f64,
+    /// Control arm: the radius is q times the attack's, a linear ramp over `warmup`. The step length stays.
+    pub eps_ramp: bool,
+    /// Control arm: a batch is trained on unattacked with probability (1 - q)^depth, that of ARD cutting every attention branch
+    /// of an attack step.
+    pub clean_warmup: bool,
 }
 
 impl Default for Adversarial {
     fn default() -> Self {
-        Self { attack: AttackConfig { steps: 10, ard: true, prm: true, ..AttackConfig::default() }, warmup: 10.0 }
+        Self {
+            loss: Loss::Ce,
+            attack: AttackConfig { steps: 10, ard: true, prm: true, ..AttackConfig::default() },
+            warmup: 10.0,
+            eps_ramp: false,
+            clean_warmup: false,
+        }
     }
 }
 
 impl Adversarial {
+    /// With that loss, and with the objective and the start that belong to it.
+    #[must_use]
+    pub fn with_loss(mut self, loss: Loss) -> Self {
+        self.loss = loss;
+        (self.attack.objective, self.attack.start) = loss.attack();
+        self
+    }
+
+    fn validate(&self, augment: &Augment) -> Result<()> {
+        self.attack.validate()?;
+        if !self.warmup.is_finite() || self.warmup < 0.0 {
+            return Err(Error::new("adversarial training", "warmup is negative or not finite")
+                .with("warmup", self.warmup)
+                .help("a number of epochs, 0 for none"));
+        }
+        match self.loss {
+            Loss::Trades { beta } | Loss::Mart { beta } if !(beta.is_finite() && beta >= 0.0) => {
+                Err(Error::new("adversarial training", "beta is negative or not finite").with("beta", beta).help("6"))
+            }
+            Loss::Trades { .. } if self.attack.objective != Objective::Kl => {
+                Err(Error::new("adversarial training", "TRADES attacks by the divergence from the clean prediction")
+                    .with("attack.objective", format!("{:?}", self.attack.objective))
+                    .help("objective = \"kl\" and start = \"normal\" under [method.attack]"))
+            }
+            Loss::Mart { .. } if augment.mixup > 0.0 || augment.cutmix > 0.0 || augment.smoothing > 0.0 => Err(
+                Error::new("adversarial training", "MART needs one label per image: nothing mixed, nothing smoothed")
+                    .help("leave out mixup, cutmix and smoothing"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Keep probability q(t) = min(1, t / n_w) at fractional epoch t.
     pub fn keep(&self, t: f64) -> f64 {
         if self.warmup <= 0.0 { 1.0 } else { (t / self.warmup).clamp(0.0, 1.0) }
+    }
+
+    /// Share of the radius at keep probability `keep`.
+    pub fn radius(&self, keep: f64) -> f64 {
+        if self.eps_ramp { keep } else { 1.0 }
+    }
+
+    /// Whether step `number` of a run goes without its attack, for a model of `depth` blocks.
+    pub fn skips(&self, seed: u64, number: u32, keep: f64, depth: usize) -> bool {
+        if !self.clean_warmup {
+            return false;
+        }
+        let probability = (1.0 - keep).powi(i32::try_from(depth).unwrap_or(i32::MAX));
+        f64::from(Philox::new(seed, number, Stream::named("train.clean_warmup")).uniform(0, 0)) < probability
     }
 }
 
@@ -114,10 +219,21 @@ pub enum Method {
     /// Cross-entropy on clean images. With stochastic layers in the model this is the training of paper 2112.15111.
     #[default]
     Plain,
-    /// Cross-entropy on attacked images.
+    /// On attacked images.
     Adversarial(Adversarial),
     /// Cross-entropy on clean images and on images whose patch tokens carry nullspace noise (2403.10476).
     Nullspace(NullspaceConfig),
+}
+
+/// Which weights stay as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freeze {
+    /// None: everything is trained.
+    #[default]
+    None,
+    /// All but the head: a linear classifier is trained on the backbone's features.
+    Backbone,
 }
 
 /// A whole training run.
@@ -142,6 +258,8 @@ pub struct Recipe {
     pub clip: Option<f64>,
     /// Decay of an exponential moving average of the weights.
     pub ema: Option<f64>,
+    /// Which weights stay as they are.
+    pub freeze: Freeze,
     /// Augmentation of training images.
     pub augment: Augment,
     /// What is minimised.
@@ -160,6 +278,7 @@ impl Default for Recipe {
             optimizer: Optimizer::ADAMW,
             clip: Some(1.0),
             ema: None,
+            freeze: Freeze::None,
             augment: Augment::default(),
             method: Method::Plain,
         }
@@ -167,6 +286,15 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// Reads a TOML file; what it leaves out is as in the default.
+    ///
+    /// # Errors
+    /// The file can't be read, or is no recipe.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", &error))?;
+        toml::from_str(&text).map_err(|error| Error::new(path.display().to_string(), format!("is no recipe: {error}")))
+    }
+
     /// Checks that the values make a run.
     ///
     /// # Errors
@@ -195,7 +323,7 @@ impl Recipe {
         }
         match &self.method {
             Method::Plain => Ok(()),
-            Method::Adversarial(adversarial) => adversarial.attack.validate(),
+            Method::Adversarial(adversarial) => adversarial.validate(&self.augment),
             Method::Nullspace(nullspace) => nullspace.validate(),
         }?;
         self.augment.validate()
@@ -216,6 +344,31 @@ mod tests {
     }
 
     #[test]
+    fn every_preset_is_a_recipe_that_survives_a_checkpoint() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let recipe = Recipe::read(&path).unwrap();
+            recipe.validate().unwrap();
+            assert_ne!(recipe, Recipe::default(), "{}", path.display());
+            let again: Recipe = toml::from_str(&toml::to_string(&recipe).unwrap()).unwrap();
+            assert_eq!(recipe, again, "{}", path.display());
+            names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
+        }
+        assert!(names.len() >= 8 && names.iter().any(|name| name == "vit_at_cifar10"), "{names:?}");
+        let losses = ["vit_at_cifar10", "vit_trades_cifar10", "vit_mart_cifar10"].map(|name| {
+            let recipe = Recipe::read(&folder.join(name).with_extension("toml")).unwrap();
+            let Method::Adversarial(adversarial) = recipe.method else { panic!("{name} is not adversarial") };
+            let attack = &adversarial.attack;
+            assert!(attack.ard && attack.prm && attack.steps == 10 && adversarial.warmup == 10.0, "{name}");
+            assert_eq!((attack.objective, attack.start), adversarial.loss.attack(), "{name}");
+            adversarial.loss
+        });
+        assert_eq!(losses, [Loss::Ce, Loss::TRADES, Loss::MART]);
+    }
+
+    #[test]
     fn cosine_starts_at_the_base_and_ends_at_the_minimum() {
         let schedule = Schedule::Cosine { warmup: 1.0, min: 1e-6 };
         assert_eq!(schedule.rate(1e-3, 0.5, 20), 5e-4);
@@ -228,5 +381,19 @@ mod tests {
         let adversarial = Adversarial { warmup: 10.0, ..Adversarial::default() };
         assert_eq!([0.0, 2.5, 10.0, 40.0].map(|t| adversarial.keep(t)), [0.0, 0.25, 1.0, 1.0]);
         assert_eq!(Adversarial { warmup: 0.0, ..adversarial }.keep(0.0), 1.0);
+    }
+
+    #[test]
+    fn attacks_are_skipped_as_often_as_every_branch_is_cut() {
+        let arm = Adversarial { clean_warmup: true, ..Adversarial::default() };
+        for (keep, depth) in [(0.0_f64, 12), (0.1, 12), (0.5, 2), (0.9, 1), (1.0, 3)] {
+            let expected = (1.0 - keep).powi(i32::try_from(depth).unwrap());
+            let count = (0..10_000).filter(|&number| arm.skips(7, number, keep, depth)).count();
+            let share = f64::from(u32::try_from(count).unwrap()) / 1e4;
+            // Five deviations of a mean of 10,000 draws.
+            let bound = 0.05 * (expected * (1.0 - expected)).sqrt();
+            assert!((share - expected).abs() <= bound, "q {keep}, depth {depth}: {share}, not {expected}");
+            assert!(!Adversarial::default().skips(7, 0, keep, depth));
+        }
     }
 }

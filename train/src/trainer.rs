@@ -3,19 +3,16 @@
 use std::sync::Arc;
 
 use engine::{DType, Device, Error, Plan, Result, Store, Tape, Tensor, Value};
-use kernels::combine::combine;
-use kernels::cross_entropy::cross_entropy;
-use kernels::weighted_mean::{Reduction, weighted_mean};
-use models::vit::Run;
 use models::{Vit, VitConfig};
 
 use crate::attack::Attack;
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
 use crate::inputs::Inputs;
+use crate::losses;
 use crate::nullspace::approximate::{Synthesis, Synthesiser};
 use crate::optim;
-use crate::recipe::{Method, Recipe};
+use crate::recipe::{Freeze, Method, Recipe};
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +68,10 @@ impl Trainer {
         recipe.validate()?;
         check_data(config, &data)?;
         let mut store = Store::new(device.clone())?;
-        let model = Vit::new(&mut store, "params", config.clone(), tensors, DType::F32)?;
+        let model = match recipe.freeze {
+            Freeze::None => Vit::new(&mut store, "params", config.clone(), tensors, DType::F32)?,
+            Freeze::Backbone => Vit::with_frozen_backbone(&mut store, "params", config.clone(), tensors, DType::F32)?,
+        };
         let inputs = Inputs::new(&mut store, config, recipe.batch)?;
         let state = optim::State::new(&mut store, model.params(), recipe.optimizer, recipe.ema)?;
         let loader = Loader::train(data, recipe.batch, recipe.seed, recipe.augment)?;
@@ -83,10 +83,9 @@ impl Trainer {
             Method::Nullspace(nullspace) => Some(Synthesiser::new(&mut store, &model, &inputs, nullspace)?),
             Method::Plain | Method::Adversarial(_) => None,
         };
-        let noise = synthesiser.as_ref().map(|synthesiser| synthesiser.noise(&store)).transpose()?;
         let mut tape = Tape::new();
-        let noise = noise.map(|noise| tape.var(&store, noise)).transpose()?;
-        let loss = record_loss(&mut tape, &store, &model, &inputs, attack.is_some(), noise)?;
+        let noise = synthesiser.as_ref().map(|made| made.record(&mut tape, &store, &model)).transpose()?;
+        let loss = losses::record(&mut tape, &store, &model, &inputs, &recipe.method, noise)?;
         let gradients = tape.backward(loss, None, &[], &[(&store, model.params())])?;
         let flat = *gradients.groups.first().ok_or_else(|| Error::new("trainer", "no gradient"))?;
         let norm = state.record(&mut tape, &store, flat, recipe.clip)?;
@@ -175,7 +174,38 @@ impl Trainer {
     /// The device failed.
     pub fn weights(&self) -> Result<Vec<(String, Tensor)>> {
         let group = self.state.average.map_or(self.model.params(), |(average, _)| average);
-        self.model.tensors_of(&self.store, group)
+        self.model.tensors_with(&self.store, group)
+    }
+
+    /// The weights that are trained, as they are now.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn trained(&self) -> Result<Vec<(String, Tensor)>> {
+        self.model.tensors_of(&self.store, self.model.params())
+    }
+
+    /// Starts anew at the beginning of `epoch`: with these trained weights, a fresh optimizer state, other data and another seed.
+    ///
+    /// # Errors
+    /// Weights or data are not those of this model.
+    pub(crate) fn assign(
+        &mut self,
+        weights: &[(String, Tensor)],
+        data: Arc<Dataset>,
+        seed: u64,
+        epoch: u32,
+    ) -> Result<()> {
+        check_data(self.model.config(), &data)?;
+        self.loader = Loader::train(data, self.recipe.batch, seed, self.recipe.augment)?;
+        for (name, tensor) in weights {
+            let var = self.store.find(self.model.params(), name)?;
+            self.store.write(var, tensor)?;
+        }
+        self.state.reset(&mut self.store)?;
+        self.recipe.seed = seed;
+        (self.epoch, self.step) = (epoch, 0);
+        Ok(())
     }
 
     /// Runs the current epoch from its next step to its end; `after` sees each step and may stop the run by an error or by
@@ -246,17 +276,27 @@ impl Trainer {
         self.store.write_values(self.state.lr, &[lr as f32])?;
         let number = self.number(steps)?;
         self.inputs.seed(&mut self.store, self.recipe.seed, number)?;
-        if let (Some(attack), Method::Adversarial(adversarial)) = (&self.attack, &self.recipe.method) {
-            #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
-            let ahead = f64::from(self.epoch) + (self.step + 1) as f64 / steps as f64;
-            #[expect(clippy::cast_possible_truncation, reason = "a probability")]
-            let keep = adversarial.keep(ahead) as f32;
-            // An attack takes at most steps + 1 draws per restart; the stride keeps two batches' draws apart.
-            let stride = (attack.config().steps + 1) * attack.config().restarts;
-            attack.run(&mut self.store, self.recipe.seed, number.wrapping_mul(stride), keep)?;
-        }
+        self.attack(number, steps)?;
         self.plan.replay(&mut self.store)?;
         Ok(lr)
+    }
+
+    /// Attacks the batch that lies in the inputs, where the method does so at this step.
+    fn attack(&mut self, number: u32, steps: usize) -> Result<()> {
+        let (Some(attack), Method::Adversarial(adversarial)) = (&self.attack, &self.recipe.method) else {
+            return Ok(());
+        };
+        #[expect(clippy::cast_precision_loss, reason = "step counts are small")]
+        let ahead = f64::from(self.epoch) + (self.step + 1) as f64 / steps as f64;
+        let keep = adversarial.keep(ahead);
+        if adversarial.skips(self.recipe.seed, number, keep, self.model.config().depth) {
+            return self.inputs.clear_delta(&mut self.store);
+        }
+        attack.set_radius(&mut self.store, adversarial.radius(keep))?;
+        // An attack takes at most steps + 1 draws per restart; the stride keeps two batches' draws apart.
+        let stride = (attack.config().steps + 1) * attack.config().restarts;
+        #[expect(clippy::cast_possible_truncation, reason = "a probability")]
+        attack.run(&mut self.store, self.recipe.seed, number.wrapping_mul(stride), keep as f32)
     }
 
     /// Number of the step since the start of the run.
@@ -295,40 +335,4 @@ fn check_data(config: &VitConfig, data: &Dataset) -> Result<()> {
             .help("give the model a fresh head: --new-head"));
     }
     Ok(())
-}
-
-fn record_loss(
-    tape: &mut Tape,
-    store: &Store,
-    model: &Vit,
-    inputs: &Inputs,
-    attacked: bool,
-    noise: Option<Value>,
-) -> Result<Value> {
-    let images = tape.var(store, inputs.images)?;
-    let targets = tape.var(store, inputs.targets)?;
-    let weights = tape.var(store, inputs.weights)?;
-    let random = Some(inputs.draws(tape, store, inputs.random)?);
-    let x = if attacked {
-        let delta = tape.var(store, inputs.delta)?;
-        combine(tape, &[(1.0, images), (1.0, delta)])?
-    } else {
-        images
-    };
-    let patches = model.embed(tape, store, x)?;
-    let mut passes = vec![("", None)];
-    if noise.is_some() {
-        passes.push(("noisy.", noise));
-    }
-    let mut terms = Vec::new();
-    for (tag, noise) in passes {
-        let run = Run { random, drop_path: true, stochastic: true, gate: None, noise, tag };
-        let logits = model.encode(tape, store, patches, &run)?.logits;
-        let losses = cross_entropy(tape, logits, targets)?;
-        terms.push((1.0, weighted_mean(tape, losses, weights, Reduction::Mean)?));
-    }
-    match terms.as_slice() {
-        [(_, loss)] => Ok(*loss),
-        terms => combine(tape, terms),
-    }
 }

@@ -29,15 +29,20 @@ pub(crate) const LIBRARY: Library = &[
     ("law.wgsl", include_str!("wgsl/law.wgsl")),
     ("layer_norm_backward.wgsl", include_str!("wgsl/layer_norm_backward.wgsl")),
     ("layer_norm_forward.wgsl", include_str!("wgsl/layer_norm_forward.wgsl")),
+    ("mart.wgsl", include_str!("wgsl/mart.wgsl")),
     ("math.wgsl", include_str!("wgsl/math.wgsl")),
     ("norm.wgsl", include_str!("wgsl/norm.wgsl")),
     ("pair.wgsl", include_str!("wgsl/pair.wgsl")),
     ("philox.wgsl", include_str!("wgsl/philox.wgsl")),
+    ("progress.wgsl", include_str!("wgsl/progress.wgsl")),
     ("put.wgsl", include_str!("wgsl/put.wgsl")),
     ("quad.wgsl", include_str!("wgsl/quad.wgsl")),
     ("reduce.wgsl", include_str!("wgsl/reduce.wgsl")),
+    ("row_norm.wgsl", include_str!("wgsl/row_norm.wgsl")),
     ("rows.wgsl", include_str!("wgsl/rows.wgsl")),
     ("selection.wgsl", include_str!("wgsl/selection.wgsl")),
+    ("squares.wgsl", include_str!("wgsl/squares.wgsl")),
+    ("top.wgsl", include_str!("wgsl/top.wgsl")),
 ];
 
 /// A kernel file with our library. `file` is its path in the repository.

@@ -31,6 +31,7 @@ pub mod math;
 pub mod parallel;
 pub mod peak;
 pub(crate) mod product;
+pub mod progress;
 pub mod random;
 pub(crate) mod rows;
 pub mod simd;

@@ -42,6 +42,12 @@ impl LogSoftmax {
     }
 }
 
+/// p (log p - log q - shift), 0 where p is.
+pub(crate) fn weighted(log_p: f64, log_q: f64, shift: f64) -> f64 {
+    let p = log_p.exp();
+    if p == 0.0 { 0.0 } else { p * (log_p - log_q - shift) }
+}
+
 #[inline(always)]
 fn fold<T: Float>(mut lanes: [T; LANES]) -> T {
     let mut half = LANES / 2;

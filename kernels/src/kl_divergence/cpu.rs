@@ -4,7 +4,7 @@ use engine::{Backward, Forward, Mode, Result};
 
 use crate::common::grad::put;
 use crate::common::math::Float;
-use crate::common::rows::{LogSoftmax, for_grad_rows, for_rows, window};
+use crate::common::rows::{LogSoftmax, for_grad_rows, for_rows, weighted, window};
 
 pub(super) fn forward<T: Float>(mut io: Forward) -> Result<()> {
     let classes = io.inputs[0].spec().shape.last();
@@ -37,12 +37,6 @@ pub(super) fn backward<T: Float>(io: Backward) -> Result<()> {
 
 fn divergence<T: Float>(a: &[T], b: &[T], p: LogSoftmax, q: LogSoftmax) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| weighted(p.log_p(a), q.log_p(b), 0.0)).sum()
-}
-
-/// p (log p - log q - shift), 0 where p is.
-fn weighted(log_p: f64, log_q: f64, shift: f64) -> f64 {
-    let p = log_p.exp();
-    if p == 0.0 { 0.0 } else { p * (log_p - log_q - shift) }
 }
 
 fn divergences<T: Float>(a: &[T], b: &[T], classes: usize, kl: &mut [T]) {

@@ -18,22 +18,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> kl: array<f32>;
 
-// p (r - 1) + q of column k.
-fn term(pair: Pair, k: u32) -> f32 {
-    let share = factor_of(pair.p, a[pair.start + k]);
-    let other = p_of(pair.q, b[pair.start + k]);
-    let r = log_ratio(pair, k);
-    var result = share * ((r - 1.0) + exp_(-r));
-    if abs(r) < EXP_NEAR {
-        result = share * (r * r) * exp_series(-r);
-    }
-    // There e^-r is large or too large, and p without weight.
-    if r < -30.0 {
-        result = fma(share, r - 1.0, other);
-    }
-    return select(result, other, share == 0.0);
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -49,7 +33,7 @@ fn main(
     for (var block = 0u; block < p.classes; block += BLOCK) {
         var sum = 0.0;
         for (var k = block; k < min(block + BLOCK, p.classes); k++) {
-            sum += term(pair, k);
+            sum += surplus(pair, k);
         }
         total += sum;
     }

@@ -147,3 +147,23 @@ proptest! {
         prop_assert!(values[..2 * prefix].iter().all(|v| *v == -5.0) && values[2 * prefix..].iter().all(|v| (v - 1.5).abs() < 1e-6));
     }
 }
+
+#[test]
+fn a_truncated_model_has_the_parameters_of_its_depth() {
+    let loaded = loaded(small());
+    let depth = loaded.config.depth;
+    for blocks in 1..=depth {
+        let cut = adapt::truncate(loaded.clone(), blocks).unwrap();
+        let expected: Vec<String> = cut.config.parameters().into_iter().map(|(name, _)| name).collect();
+        assert_eq!((cut.config.depth, cut.tensors.len()), (blocks, expected.len()));
+        for (name, tensor) in &cut.tensors {
+            assert!(
+                expected.contains(name) && loaded.tensors.iter().any(|(other, old)| other == name && old == tensor)
+            );
+        }
+    }
+    for blocks in [0, depth + 1] {
+        let error = adapt::truncate(loaded.clone(), blocks).err().unwrap().to_string();
+        assert!(error.contains("--blocks") && error.contains(&blocks.to_string()), "{error}");
+    }
+}

@@ -4,6 +4,7 @@
 //! An attack is a few plans: a random start, a step that is replayed k times without the host, and a choice between
 //! restarts. Weight gradients are never computed, because no step asks for them.
 
+pub mod cascade;
 pub mod pgd;
 
 use engine::{Error, Result};
@@ -33,6 +34,8 @@ pub enum Objective {
     Ce,
     /// Largest wrong logit minus the true one (Carlini-Wagner), uncapped.
     Margin,
+    /// Divergence `KL(p(x) || p(x'))` from the model's own prediction on the clean image; needs no labels (TRADES, 1901.08573).
+    Kl,
 }
 
 /// Where the perturbation starts.
@@ -44,6 +47,8 @@ pub enum Start {
     Random,
     /// Zero.
     Zero,
+    /// Normal, of deviation 0.001 in units of [0, 1], whatever the radius; then into the box (TRADES and MART).
+    Normal,
 }
 
 /// A gradient attack.
@@ -115,6 +120,7 @@ impl AttackConfig {
         let objective = match self.objective {
             Objective::Ce => "pgd",
             Objective::Margin => "cw",
+            Objective::Kl => "kl",
         };
         let restarts = if self.restarts > 1 { format!("-r{}", self.restarts) } else { String::new() };
         let eot = if self.eot > 1 { format!("-eot{}", self.eot) } else { String::new() };

@@ -7,7 +7,9 @@ use kernels::advance::advance;
 use kernels::combine::combine;
 use kernels::common::attack::Step;
 use kernels::cross_entropy::cross_entropy;
+use kernels::ema::ema;
 use kernels::keep_best::keep_best;
+use kernels::kl_divergence::kl_divergence;
 use kernels::l2_step::l2_step;
 use kernels::linf_step::linf_step;
 use kernels::margin::margin;
@@ -28,6 +30,7 @@ pub struct Attack {
     choose: Option<Choose>,
     inputs: Inputs,
     random: Var,
+    eps: Var,
     keep: Var,
 }
 
@@ -44,7 +47,12 @@ struct Vars {
     eps: Var,
     alpha: Var,
     keep: Var,
+    /// Logits of the clean images [b, classes], for the objective that compares with them.
+    clean: Option<Var>,
 }
+
+/// Deviation of a normal start.
+const START_STD: f32 = 1e-3;
 
 impl Attack {
     /// Plans an attack on `model` for batches in `inputs`. The result is left in `inputs.delta`.
@@ -58,11 +66,28 @@ impl Attack {
             eps: scalar(store, "attack.eps", config.eps.value())?,
             alpha: scalar(store, "attack.alpha", config.alpha.value())?,
             keep: scalar(store, "attack.keep", 1.0)?,
+            clean: match config.objective {
+                Objective::Kl => {
+                    let dims = [inputs.batch, model.config().classes];
+                    Some(store.data_var("attack.clean", DType::F32, &dims)?)
+                }
+                Objective::Ce | Objective::Margin => None,
+            },
         };
-        let start = plan_start(store, inputs, config, vars)?;
+        let start = plan_start(store, model, inputs, config, vars)?;
         let step = plan_step(store, model, inputs, config, vars)?;
         let choose = if config.restarts > 1 { Some(plan_choose(store, model, inputs, config, vars)?) } else { None };
-        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, random: vars.random, keep: vars.keep })
+        let Vars { random, eps, keep, .. } = vars;
+        Ok(Self { config: config.clone(), start, step, choose, inputs: *inputs, random, eps, keep })
+    }
+
+    /// Sets the radius of the ball to `share` of the configured one, for the runs that follow. The step length stays.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn set_radius(&self, store: &mut Store, share: f64) -> Result<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "a radius")]
+        store.write_values(self.eps, &[(self.config.eps.value() * share) as f32])
     }
 
     /// What is attacked with.
@@ -114,8 +139,16 @@ fn scalar(store: &mut Store, name: &str, value: f64) -> Result<Var> {
     store.constant(name, engine::Role::Data, &Tensor::new(&[1], &[value])?.cast::<f32>()?)
 }
 
-fn plan_start(store: &mut Store, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
+fn plan_start(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
     let mut tape = Tape::new();
+    if let Some(clean) = vars.clean {
+        // The clean side does not change between steps, so it is computed once.
+        let random = inputs.draws(&mut tape, store, vars.random)?;
+        let run = Run { random: Some(random), stochastic: config.stochastic, tag: "clean.", ..Run::default() };
+        let images = tape.var(store, inputs.images)?;
+        let logits = model.forward(&mut tape, store, images, &run)?.logits;
+        ema(&mut tape, store, clean, logits, 0.0)?;
+    }
     let origin = random_start::Origin {
         images: tape.var(store, inputs.images)?,
         ids: tape.var(store, inputs.ids)?,
@@ -126,6 +159,7 @@ fn plan_start(store: &mut Store, inputs: &Inputs, config: &AttackConfig, vars: V
         (Start::Zero, _) => random_start::Start::Zero,
         (Start::Random, Norm::Linf) => random_start::Start::Uniform,
         (Start::Random, Norm::L2) => random_start::Start::L2,
+        (Start::Normal, _) => random_start::Start::Normal(START_STD),
     };
     random_start::random_start(&mut tape, store, inputs.delta, origin, start, "attack.start")?;
     advance(&mut tape, store, &[vars.random])?;
@@ -139,6 +173,7 @@ fn objective(
     model: &Vit,
     inputs: &Inputs,
     config: &AttackConfig,
+    clean: Option<Var>,
     run: &Run,
 ) -> Result<Value> {
     let images = tape.var(store, inputs.images)?;
@@ -153,6 +188,11 @@ fn objective(
         Objective::Margin => {
             let labels = tape.var(store, inputs.labels)?;
             margin(tape, logits, labels, None)
+        }
+        Objective::Kl => {
+            let clean = clean.ok_or_else(|| Error::new("attack", "the clean logits are missing"))?;
+            let clean = tape.var(store, clean)?;
+            kl_divergence(tape, clean, logits)
         }
     }
 }
@@ -177,7 +217,7 @@ fn plan_step(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackCon
             ..Run::default()
         };
         let losses = tape.scope(format!("attack{}", tag.trim_end_matches('.')), |tape| {
-            objective(tape, store, model, inputs, config, &run)
+            objective(tape, store, model, inputs, config, vars.clean, &run)
         })?;
         // The gradient of the sum over samples: each sample's own, whatever the batch.
         let one = tape.gradients(losses, &[delta])?;
@@ -210,7 +250,7 @@ fn plan_choose(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackC
     let mut tape = Tape::new();
     let random = inputs.draws(&mut tape, store, vars.random)?;
     let run = Run { random: Some(random), stochastic: config.stochastic, ..Run::default() };
-    let losses = objective(&mut tape, store, model, inputs, config, &run)?;
+    let losses = objective(&mut tape, store, model, inputs, config, vars.clean, &run)?;
     let delta = tape.var(store, inputs.delta)?;
     keep_best(&mut tape, store, best, score, delta, losses)?;
     Ok(Choose { plan: tape.plan(store, &[])?, best, score })

@@ -171,6 +171,11 @@ impl DataArgs {
         adapt::check_classes(config, dataset.classes().len(), &self.data)?;
         Ok(dataset)
     }
+
+    /// Images of the model's shape, of whatever classes.
+    pub fn open_any(&self, config: &VitConfig, seed: u64) -> Result<Dataset> {
+        self.how.open(&self.data, config, seed)
+    }
 }
 
 impl DataDetails {

@@ -42,9 +42,18 @@ pub struct AttackArgs {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum NormName {
+pub enum NormName {
     Linf,
     L2,
+}
+
+impl From<NormName> for Norm {
+    fn from(name: NormName) -> Self {
+        match name {
+            NormName::Linf => Self::Linf,
+            NormName::L2 => Self::L2,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

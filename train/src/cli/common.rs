@@ -5,6 +5,7 @@ use engine::device::cuda;
 use engine::device::webgpu::Options;
 use engine::{Device, Error, Result};
 
+use super::record::Invocation;
 use super::screen::Screen;
 
 #[derive(Args)]
@@ -30,6 +31,9 @@ pub struct Common {
     /// With --device cuda: store a network's activations in bf16; arithmetic, losses and the weights that are trained stay f32
     #[arg(long, global = true, help_heading = "Common options")]
     pub bf16: bool,
+    /// How the program was called.
+    #[arg(skip)]
+    pub invocation: Invocation,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

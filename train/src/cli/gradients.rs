@@ -8,10 +8,12 @@ use kernels::cross_entropy::cross_entropy_labels;
 use models::tensor_file::{self, TensorFile};
 use models::vit::Run;
 use models::{Loaded, Vit};
+use train::eval::sanity;
 
 use super::args::{ModelArgs, positive};
 use super::common::Common;
 use super::images::{Images, check_output, padded, read_images, read_labels};
+use super::screen;
 
 /// Write the gradients of the mean cross-entropy with respect to images and parameters
 ///
@@ -45,6 +47,12 @@ impl Args {
         let labels = read_labels(&file, images.count, loaded.config.classes)?;
         let mut step = Step::new(&common.device()?, &loaded, self.batch.min(images.count))?;
         let sums = step.sum(&images, &labels)?;
+        let volume = images.pixels.len() / images.count;
+        for (_, tensor) in sums.tensors.iter().filter(|(name, _)| name == "d_images") {
+            for warning in sanity::check_gradients(tensor.values()?, volume).warnings() {
+                screen::note(format_args!("warning: {warning}"));
+            }
+        }
         let named = sums.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         tensor_file::write(&self.output, named, &BTreeMap::new())?;
         let screen = common.screen();

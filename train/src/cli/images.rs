@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use engine::{DType, Error, Result};
 use models::VitConfig;
 use models::tensor_file::TensorFile;
+use train::eval::sanity;
 
 /// Images [n, c, h, w] in [0, 1].
 pub struct Images {
     pub count: usize,
     pub pixels: Vec<f32>,
 }
-
-/// How far beyond [0, 1] rounding may carry a pixel.
-const TOLERANCE: f32 = 1e-6;
 
 /// Reads the tensor `images` of a file, for a model of `config`.
 pub fn read_images(file: &TensorFile, config: &VitConfig) -> Result<Images> {
@@ -35,19 +33,8 @@ pub fn read_images(file: &TensorFile, config: &VitConfig) -> Result<Images> {
             .with("images", tensor.spec())
             .help("divide bytes by 255"));
     }
-    let pixels = tensor.cast::<f32>()?.values::<f32>()?.to_vec();
-    // Not `pixel < 0 || pixel > 1`: NaN must be refused.
-    let outside = pixels.iter().position(|pixel| !(-TOLERANCE..=1.0 + TOLERANCE).contains(pixel));
-    if let Some(at) = outside {
-        let volume = expected.iter().product::<usize>();
-        let [_, height, width] = expected;
-        let within = at % volume;
-        let index = [at / volume, within / (height * width), within / width % height, within % width];
-        return Err(Error::new(place, "a pixel lies outside [0, 1]")
-            .with("index [n, c, h, w]", format!("{index:?}"))
-            .with("value", pixels.get(at).copied().unwrap_or(f32::NAN))
-            .help("give images as they are, before any normalisation: the model normalises"));
-    }
+    let mut pixels = tensor.cast::<f32>()?.values::<f32>()?.to_vec();
+    sanity::check_images(&place, &mut pixels, expected, &config.normalisation)?;
     Ok(Images { count, pixels })
 }
 

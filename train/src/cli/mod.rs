@@ -6,29 +6,38 @@
 mod args;
 mod attack;
 mod attack_args;
+mod autoattack;
 mod bench;
+mod class_args;
 mod common;
 mod convert;
 mod corrupt;
 mod corruption_args;
+mod corruption_eval;
 mod demo;
 mod devices;
 mod dummy;
 mod eval;
+mod federated;
 mod gradients;
 mod images;
+mod journal;
 mod nullspace;
 mod plan;
 mod predict;
 mod progress;
 mod recipe;
+mod record;
+mod repeats;
+mod report;
 mod screen;
 mod selftest;
+mod start_args;
 mod train;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::Result;
 
 use common::Common;
@@ -55,10 +64,13 @@ Example:
 enum Command {
     Demo(demo::Args),
     Train(Box<train::Args>),
+    Federated(Box<federated::Args>),
     Eval(Box<eval::Args>),
     Attack(attack::Args),
+    Autoattack(Box<autoattack::Args>),
     Corrupt(corrupt::Args),
     Nullspace(nullspace::Args),
+    Report(report::Args),
     Predict(predict::Args),
     Gradients(gradients::Args),
     Convert(convert::Args),
@@ -74,10 +86,13 @@ impl Command {
         match self {
             Self::Demo(args) => args.run(common).map(done),
             Self::Train(args) => args.run(common).map(done),
+            Self::Federated(args) => args.run(common).map(done),
             Self::Eval(args) => args.run(common).map(done),
             Self::Attack(args) => args.run(common).map(done),
+            Self::Autoattack(args) => args.run(common).map(done),
             Self::Corrupt(args) => args.run(common).map(done),
             Self::Nullspace(args) => args.run(common).map(done),
+            Self::Report(args) => args.run(common).map(done),
             Self::Predict(args) => args.run(common).map(done),
             Self::Gradients(args) => args.run(common).map(done),
             Self::Convert(args) => args.run(common).map(done),
@@ -92,7 +107,10 @@ impl Command {
 /// Parses the arguments, runs what they ask for, and reports errors.
 pub fn main() -> ExitCode {
     // clap itself ends the process on `--help` (status 0) and on arguments that it can't read (status 2).
-    let cli = Cli::parse();
+    let program = Cli::command();
+    let matches = program.clone().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.common.invocation = record::Invocation::new(&program, &matches);
     let command = cli.command.unwrap_or_else(|| Command::Demo(demo::Args::default()));
     command.run(&cli.common).unwrap_or_else(|error| {
         screen::note(format_args!("error: {error}"));
@@ -102,7 +120,7 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn the_definitions_agree_with_one_another() {

@@ -7,10 +7,12 @@ use engine::{Device, Result, Tensor};
 use models::Loaded;
 use models::tensor_file::{self, TensorFile};
 use train::eval::accuracy::Evaluator;
+use train::eval::sanity;
 
 use super::args::{ModelArgs, positive};
 use super::common::Common;
 use super::images::{Images, check_output, padded, read_images};
+use super::screen;
 
 /// Write a model's logits, and features if wanted, for images in a file
 ///
@@ -48,6 +50,9 @@ impl Args {
         let images = read_images(&TensorFile::open(&self.input)?, &loaded.config)?;
         let mut predictor = Predictor::new(&common.device()?, &loaded, self.batch.min(images.count), common.seed)?;
         let outputs = predictor.predict(&images)?;
+        for warning in sanity::check_outputs(outputs.logits.values()?, loaded.config.classes) {
+            screen::note(format_args!("warning: {warning}"));
+        }
         let mut tensors = vec![("logits", &outputs.logits)];
         if self.features {
             tensors.push(("features", &outputs.features));

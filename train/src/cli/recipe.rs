@@ -1,14 +1,16 @@
 //! Flags of a training recipe; a TOML file gives the values that no flag sets.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use engine::{Error, Result};
-use vitrum_train::attack::AttackConfig;
+use vitrum_train::attack::{AttackConfig, Norm};
 use vitrum_train::data::Augment;
 use vitrum_train::eps::Eps;
-use vitrum_train::nullspace::approximate::{Noise, NullspaceConfig};
-use vitrum_train::recipe::{Adversarial, Method, Optimizer, Recipe, Schedule};
+use vitrum_train::nullspace::approximate::{Level, Noise, NullspaceConfig};
+use vitrum_train::recipe::{Adversarial, Freeze, Loss, Method, Optimizer, Recipe, Schedule};
+
+use super::attack_args::NormName;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum MethodName {
@@ -18,6 +20,18 @@ pub enum MethodName {
     Adversarial,
     /// On clean images and on images with nullspace noise on their patch tokens (arXiv 2403.10476)
     Nullspace,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LossName {
+    /// Cross-entropy on attacked images (PGD training)
+    Ce,
+    /// Cross-entropy on clean plus cross-entropy on attacked images
+    CleanAndAttacked,
+    /// Cross-entropy on clean images plus beta times the divergence from clean to attacked (TRADES)
+    Trades,
+    /// Boosted cross-entropy on attacked images plus beta times the weighted divergence (MART)
+    Mart,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -35,11 +49,26 @@ pub enum ScheduleName {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+pub enum FreezeName {
+    None,
+    /// All but the head
+    Backbone,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 pub enum NoiseName {
     Learned,
     Permuted,
     Random,
     None,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LevelName {
+    /// The patch tokens
+    Encoder,
+    /// The normalised images
+    Image,
 }
 
 #[derive(clap::Args)]
@@ -81,6 +110,9 @@ pub struct RecipeArgs {
     /// Keep a moving average of the weights with this decay, and give it as the result
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
+    /// Which weights stay as they are [default: none]
+    #[arg(long, value_enum)]
+    freeze: Option<FreezeName>,
     /// Pad by so many pixels and crop at random
     #[arg(long, value_name = "PIXELS")]
     crop_pad: Option<usize>,
@@ -99,9 +131,18 @@ pub struct RecipeArgs {
     /// Label smoothing, e.g. 0.1
     #[arg(long, value_name = "SHARE")]
     smoothing: Option<f32>,
-    /// Adversarial: radius of the Linf ball [default: 8/255]
+    /// Adversarial: what is minimised; the attack's objective and start follow it [default: ce]
+    #[arg(long, value_enum)]
+    loss: Option<LossName>,
+    /// TRADES and MART: weight of the divergence [default: 6]
+    #[arg(long, value_name = "BETA")]
+    beta: Option<f32>,
+    /// Adversarial: radius of the ball [default: 8/255]
     #[arg(long, value_name = "EPS")]
     eps: Option<Eps>,
+    /// Adversarial: ball that bounds the perturbation [default: linf]
+    #[arg(long, value_enum)]
+    attack_norm: Option<NormName>,
     /// Adversarial: step length [default: 2/255]
     #[arg(long, value_name = "EPS")]
     alpha: Option<Eps>,
@@ -117,9 +158,18 @@ pub struct RecipeArgs {
     /// Adversarial: epochs over which ARD and PRM fade out [default: 10]
     #[arg(long, value_name = "EPOCHS")]
     attack_warmup: Option<f64>,
+    /// Adversarial, a control arm: eps rises linearly from 0 over --attack-warmup; with --no-ard --no-prm it stands alone
+    #[arg(long)]
+    eps_ramp: bool,
+    /// Adversarial, a control arm: batches go unattacked with probability (1 - q)^depth, q rising over --attack-warmup
+    #[arg(long)]
+    clean_warmup: bool,
     /// Nullspace: the method, or one of its controls [default: learned]
     #[arg(long, value_enum)]
     noise: Option<NoiseName>,
+    /// Nullspace: what the noise is added to [default: encoder]
+    #[arg(long, value_enum)]
+    noise_level: Option<LevelName>,
     /// Nullspace: half-width of the noise's uniform start [default: 3]
     #[arg(long, value_name = "LIMIT")]
     noise_limit: Option<f64>,
@@ -138,7 +188,7 @@ impl RecipeArgs {
     /// The recipe that file and flags describe.
     pub fn recipe(&self, seed: u64) -> Result<Recipe> {
         let mut recipe = match &self.config {
-            Some(path) => read(path)?,
+            Some(path) => Recipe::read(path)?,
             None => Recipe::default(),
         };
         recipe.seed = seed;
@@ -146,6 +196,13 @@ impl RecipeArgs {
         set(&mut recipe.batch, self.batch);
         set(&mut recipe.lr, self.lr);
         recipe.steps_per_epoch = self.steps_per_epoch.or(recipe.steps_per_epoch);
+        set(
+            &mut recipe.freeze,
+            self.freeze.map(|name| match name {
+                FreezeName::None => Freeze::None,
+                FreezeName::Backbone => Freeze::Backbone,
+            }),
+        );
         recipe.ema = self.ema.or(recipe.ema);
         if let Some(clip) = self.clip {
             recipe.clip = clip.is_finite().then_some(clip);
@@ -208,12 +265,19 @@ impl RecipeArgs {
             Err(Error::new(flag, format!("belongs to {method} training")).help(format!("--method {method}")))
         };
         if let Method::Adversarial(adversarial) = &mut recipe.method {
+            self.loss(adversarial)?;
             self.attack(&mut adversarial.attack);
             set(&mut adversarial.warmup, self.attack_warmup);
+            adversarial.eps_ramp |= self.eps_ramp;
+            adversarial.clean_warmup |= self.clean_warmup;
         } else if self.eps.is_some() || self.alpha.is_some() || self.attack_steps.is_some() {
             return refuse("--eps, --alpha, --attack-steps", "adversarial");
         } else if self.no_ard || self.no_prm || self.attack_warmup.is_some() {
             return refuse("--no-ard, --no-prm, --attack-warmup", "adversarial");
+        } else if self.eps_ramp || self.clean_warmup {
+            return refuse("--eps-ramp, --clean-warmup", "adversarial");
+        } else if self.loss.is_some() || self.beta.is_some() || self.attack_norm.is_some() {
+            return refuse("--loss, --beta, --attack-norm", "adversarial");
         }
         if let Method::Nullspace(nullspace) = &mut recipe.method {
             set(&mut nullspace.limit, self.noise_limit);
@@ -221,15 +285,37 @@ impl RecipeArgs {
             set(&mut nullspace.eps, self.noise_eps);
             nullspace.early_stop &= !self.no_early_stop;
             set(&mut nullspace.noise, self.noise.map(noise));
+            set(&mut nullspace.level, self.noise_level.map(level));
         } else if self.noise.is_some() || self.noise_limit.is_some() || self.noise_eps.is_some() {
             return refuse("--noise, --noise-limit, --noise-eps", "nullspace");
-        } else if self.noise_lr.is_some() || self.no_early_stop {
-            return refuse("--noise-lr, --no-early-stop", "nullspace");
+        } else if self.noise_lr.is_some() || self.noise_level.is_some() || self.no_early_stop {
+            return refuse("--noise-lr, --noise-level, --no-early-stop", "nullspace");
+        }
+        Ok(())
+    }
+
+    fn loss(&self, adversarial: &mut Adversarial) -> Result<()> {
+        let named = self.loss.map(|name| match name {
+            LossName::Ce => Loss::Ce,
+            LossName::CleanAndAttacked => Loss::CleanAndAttacked,
+            LossName::Trades => Loss::TRADES,
+            LossName::Mart => Loss::MART,
+        });
+        if let Some(loss) = named {
+            *adversarial = std::mem::take(adversarial).with_loss(loss);
+        }
+        match (&mut adversarial.loss, self.beta) {
+            (Loss::Trades { beta } | Loss::Mart { beta }, Some(given)) => *beta = given,
+            (Loss::Ce | Loss::CleanAndAttacked, Some(_)) => {
+                return Err(Error::new("--beta", "belongs to TRADES and MART").help("--loss trades or --loss mart"));
+            }
+            (_, None) => {}
         }
         Ok(())
     }
 
     fn attack(&self, attack: &mut AttackConfig) {
+        set(&mut attack.norm, self.attack_norm.map(Norm::from));
         set(&mut attack.eps, self.eps.clone());
         set(&mut attack.alpha, self.alpha.clone());
         set(&mut attack.steps, self.attack_steps);
@@ -247,13 +333,15 @@ fn noise(name: NoiseName) -> Noise {
     }
 }
 
+fn level(name: LevelName) -> Level {
+    match name {
+        LevelName::Encoder => Level::Encoder,
+        LevelName::Image => Level::Image,
+    }
+}
+
 fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }
-}
-
-fn read(path: &Path) -> Result<Recipe> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", &error))?;
-    toml::from_str(&text).map_err(|error| Error::new(path.display().to_string(), format!("is no recipe: {error}")))
 }

@@ -1,21 +1,20 @@
 //! `vitrum train`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::{Device, Error, Result, Tensor};
-use models::{LoadOptions, VitConfig, adapt, init, registry};
-use serde::Serialize;
+use engine::{Device, Error, Result};
 use vitrum_train::checkpoint::{self, Source, run_file};
 use vitrum_train::data::{self, Dataset};
 use vitrum_train::eval::accuracy::Evaluator;
-use vitrum_train::report::jsonl::Log;
 use vitrum_train::trainer::{StepReport, Trainer};
 
 use super::common::Common;
+use super::journal::{self, Journal};
 use super::progress::Progress;
 use super::recipe::RecipeArgs;
 use super::screen;
+use super::start_args::StartArgs;
 
 /// Train or finetune a Vision Transformer
 ///
@@ -42,8 +41,11 @@ pub struct Args {
     /// Steps between two checkpoints; there is one after each epoch anyhow
     #[arg(long, value_name = "N")]
     checkpoint_every: Option<usize>,
+    /// Folder for TensorBoard event files: loss, gradient norm, learning rate, accuracy
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
     #[command(flatten)]
-    model: ModelArgs,
+    model: StartArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
 }
@@ -54,121 +56,6 @@ Example:
   vitrum train --data cifar-10-batches-bin --out runs/robust --weights runs/clean/model.safetensors \\
       --method adversarial --optimizer sgd --lr 0.05 --schedule steps --epochs 10
   vitrum train --data cifar-10-batches-bin --out runs/robust --resume";
-
-#[derive(clap::Args)]
-#[command(next_help_heading = "Model")]
-struct ModelArgs {
-    /// Start from these weights; without them the model is initialised afresh
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// timm's name of the architecture
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
-    /// Give the model a fresh head where the data have another number of classes
-    #[arg(long)]
-    new_head: bool,
-    /// Patch side in pixels
-    #[arg(long, value_name = "PIXELS")]
-    patch: Option<usize>,
-    /// Width of a token (fresh models) [default: 192]
-    #[arg(long, value_name = "N")]
-    width: Option<usize>,
-    /// Blocks (fresh models) [default: 6]
-    #[arg(long, value_name = "N")]
-    depth: Option<usize>,
-    /// Attention heads [default: width / 64]
-    #[arg(long, value_name = "N")]
-    heads: Option<usize>,
-    /// Hidden width of the MLPs (fresh models) [default: 4 x width]
-    #[arg(long, value_name = "N")]
-    mlp_width: Option<usize>,
-    /// Activation of the MLPs: gelu or relu
-    #[arg(long, value_name = "NAME")]
-    activation: Option<models::Activation>,
-    /// Normalisation: imagenet, half, none or MEANS/STDS
-    #[arg(long, value_name = "SPEC")]
-    normalize: Option<String>,
-    /// Rate of stochastic depth at the last block
-    #[arg(long, value_name = "RATE")]
-    drop_path: Option<f32>,
-    /// Random token-consistent layer in every MLP: a01, a05, a10 (uniform), n05 (normal), b05 (Bernoulli)
-    #[arg(long, value_name = "NAME")]
-    stochastic: Option<models::Stochastic>,
-}
-
-impl ModelArgs {
-    /// Configuration and starting weights for images like `data`'s.
-    fn start(&self, data: &Dataset, seed: u64) -> Result<(VitConfig, Vec<(String, Tensor)>)> {
-        let [channels, height, width] = data.dims();
-        let (mut config, tensors) = match &self.weights {
-            Some(path) => {
-                let options = LoadOptions {
-                    model: self.model.clone(),
-                    heads: self.heads,
-                    activation: self.activation,
-                    normalise: self.normalize.clone(),
-                    ..LoadOptions::default()
-                };
-                let mut loaded = models::load(path, &options)?;
-                for assumption in &loaded.assumed {
-                    screen::note(format_args!("assumed: {assumption}"));
-                }
-                if self.new_head && loaded.config.classes != data.classes().len() {
-                    loaded = adapt::adapt_head(loaded, data.classes().len(), seed)?;
-                }
-                let patch = self.patch.unwrap_or(loaded.config.patch);
-                let target = VitConfig { image: [height, width], channels, patch, ..loaded.config.clone() };
-                let loaded = adapt::adapt(loaded, &target)?;
-                (loaded.config, Some(loaded.tensors))
-            }
-            None => (self.fresh(data)?, None),
-        };
-        config.drop_path = self.drop_path.unwrap_or(config.drop_path);
-        config.stochastic = self.stochastic.or(config.stochastic);
-        config.validate()?;
-        let tensors = match tensors {
-            Some(tensors) => tensors,
-            None => init::init(&config, seed)?,
-        };
-        Ok((config, tensors))
-    }
-
-    fn fresh(&self, data: &Dataset) -> Result<VitConfig> {
-        let [channels, height, width] = data.dims();
-        let mut config = registry::lookup(self.model.as_deref().unwrap_or("vit_tiny_patch16_224"))?;
-        if self.model.is_none() {
-            config.depth = 6;
-            config.patch = 4;
-        }
-        config.patch = self.patch.unwrap_or(config.patch);
-        config.depth = self.depth.unwrap_or(config.depth);
-        if self.width.is_some() || self.heads.is_some() {
-            config.width = self.width.unwrap_or(config.width);
-            config.heads = self.heads.unwrap_or((config.width / 64).max(1));
-            config.head_width = config.width / config.heads.max(1);
-            config.mlp_width = 4 * config.width;
-        }
-        config.mlp_width = self.mlp_width.unwrap_or(config.mlp_width);
-        config.activation = self.activation.unwrap_or(config.activation);
-        (config.image, config.channels, config.classes) = ([height, width], channels, data.classes().len());
-        config.normalisation = models::Normalisation::parse(self.normalize.as_deref().unwrap_or("half"), channels)?;
-        Ok(config)
-    }
-}
-
-/// One line of the log.
-#[derive(Serialize)]
-struct Record {
-    epoch: u32,
-    step: usize,
-    loss: f64,
-    norm: f64,
-    lr: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accuracy: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    synthesis: Option<vitrum_train::nullspace::approximate::Synthesis>,
-}
 
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
@@ -183,24 +70,22 @@ impl Args {
         let train_data = Arc::new(train_data);
         let test_data = Arc::new(test_data.subset(0..self.eval_limit.min(test_data.len()))?);
         let mut trainer = if self.resume {
-            Trainer::resume(&device, &self.out, train_data)?
+            Trainer::resume(&device, &self.out, Arc::clone(&train_data))?
         } else {
             self.refuse_overwriting()?;
             let recipe = self.recipe.recipe(common.seed)?;
             let (config, tensors) = self.model.start(&train_data, common.seed)?;
-            Trainer::new(&device, &config, &tensors, train_data, recipe)?
+            Trainer::new(&device, &config, &tensors, Arc::clone(&train_data), recipe)?
         };
         std::fs::create_dir_all(&self.out).map_err(|error| Error::io(&self.out, "create", &error))?;
         engine::fs::check_writable(run_file(&self.out))?;
-        let metrics = self.out.join("metrics.jsonl");
-        if self.resume {
-            rewind(&metrics, trainer.position())?;
-        }
-        let mut log = Log::append(&metrics)?;
-        self.train(&mut trainer, &source, &test_data, &device, &mut log)?;
+        let mut journal = Journal::open(&self.out, self.tensorboard.as_deref(), &trainer, self.resume)?;
+        self.train(&mut trainer, &source, &test_data, &device, &mut journal)?;
         let path = self.out.join("model.safetensors");
         models::save(&path, trainer.config(), &trainer.weights()?)?;
         let accuracy = self.accuracy(&trainer, &test_data, &device)?;
+        let run = journal::provenance(common, &device, &trainer, &source, [&train_data, &test_data])?;
+        journal.finish(&self.out, run, accuracy)?;
         let screen = common.screen();
         screen.line(format_args!("model: {}", path.display()))?;
         screen.json(&serde_json::json!({ "model": path, "epochs": trainer.recipe().epochs, "accuracy": accuracy }))
@@ -221,7 +106,7 @@ impl Args {
         data: &Source,
         test: &Arc<Dataset>,
         device: &Device,
-        log: &mut Log,
+        journal: &mut Journal,
     ) -> Result<()> {
         let mut progress = Progress::new("img");
         while !trainer.is_done() {
@@ -234,7 +119,7 @@ impl Args {
                 progress.show(&title, (step.step + 1) * batch, step.steps * batch, &remark);
                 let ends = step.step + 1 == step.steps;
                 if !ends {
-                    log.write(&record(step, None))?;
+                    journal.step(step, None)?;
                     if self.checkpoint_every.is_some_and(|every| (step.step + 1).is_multiple_of(every.max(1))) {
                         trainer.save(&self.out, data)?;
                     }
@@ -244,7 +129,7 @@ impl Args {
             })?;
             let accuracy = self.accuracy(trainer, test, device)?;
             if let Some(step) = last {
-                log.write(&record(&step, accuracy))?;
+                journal.step(&step, accuracy)?;
                 let accuracy = accuracy.map_or(String::new(), |value| format!(", accuracy {:.1}%", 100.0 * value));
                 progress.finish();
                 screen::note(format_args!("epoch {}/{of}: loss {:.4}{accuracy}", epoch + 1, step.loss));
@@ -262,26 +147,4 @@ impl Args {
         let mut evaluator = Evaluator::new(device, trainer.config(), &trainer.weights()?, batch, 1, 0)?;
         Ok(Some(evaluator.clean(test)?.accuracy))
     }
-}
-
-/// Drops the records of steps that a resumed run does again: those at or after `position`.
-fn rewind(path: &Path, position: (u32, usize)) -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
-    let number = |line: &serde_json::Value, key: &str| line.get(key).and_then(serde_json::Value::as_u64);
-    let mut kept = String::new();
-    for line in text.lines() {
-        let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-        let (Some(epoch), Some(step)) = (number(&record, "epoch"), number(&record, "step")) else { continue };
-        let before = (epoch, step) < (u64::from(position.0), u64::try_from(position.1).unwrap_or(u64::MAX));
-        if before {
-            kept.push_str(line);
-            kept.push('\n');
-        }
-    }
-    engine::fs::write_atomic(path, |file| std::io::Write::write_all(file, kept.as_bytes()))
-}
-
-fn record(step: &StepReport, accuracy: Option<f64>) -> Record {
-    let StepReport { epoch, step: number, loss, norm, lr, synthesis, .. } = *step;
-    Record { epoch, step: number, loss, norm, lr, accuracy, synthesis }
 }

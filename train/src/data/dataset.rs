@@ -138,6 +138,15 @@ impl Dataset {
         Ok(Self { ids: ids.to_vec(), ..self.clone() })
     }
 
+    /// The images at the given positions, in that order.
+    ///
+    /// # Errors
+    /// A position is not below [`len`](Self::len).
+    pub fn select(&self, positions: &[usize]) -> Result<Self> {
+        let ids = positions.iter().map(|&position| self.id(position)).collect::<Result<_>>()?;
+        Ok(Self { ids, ..self.clone() })
+    }
+
     /// Splits off `fraction` of each class (rounded, at least one image), drawn by `seed`: (rest, held out). Both keep
     /// the order of this set.
     ///

@@ -119,7 +119,7 @@ fn beta(alpha: f64, philox: Philox, step: u32) -> f64 {
 
 /// Logarithm of a Gamma(alpha, 1) variable: Marsaglia and Tsang, "A simple method for generating gamma variables" (2000),
 /// at alpha + 1, then multiplied with U^(1/alpha).
-fn log_gamma_variable(alpha: f64, next: &mut impl FnMut() -> u32) -> f64 {
+pub(crate) fn log_gamma_variable(alpha: f64, next: &mut impl FnMut() -> u32) -> f64 {
     let d = alpha + 1.0 - 1.0 / 3.0;
     let c = 1.0 / (9.0 * d).sqrt();
     // Uniform on (0, 1]: its logarithm is finite.

@@ -11,7 +11,7 @@ mod idx;
 mod image_folder;
 pub mod loader;
 mod memory;
-mod mix;
+pub(crate) mod mix;
 mod npy;
 mod pixels;
 mod shapes;

@@ -194,6 +194,7 @@ fn stages(demo: &Demo, config: &VitConfig) -> Result<Vec<Stage>> {
     };
     let attack =
         AttackConfig { ard: true, prm: true, ..AttackConfig::pgd(Eps::fraction(8, 255), Eps::fraction(2, 255), 7) };
+    let adversarial = Adversarial { attack, warmup: f64::from(demo.finetune) * 0.5, ..Adversarial::default() };
     let stochastic = VitConfig { stochastic: Some("a05".parse()?), ..config.clone() };
     let method = |method| Recipe { method, ..finetune.clone() };
     Ok(vec![
@@ -206,10 +207,7 @@ fn stages(demo: &Demo, config: &VitConfig) -> Result<Vec<Stage>> {
         Stage {
             name: "adversarial",
             config: config.clone(),
-            recipe: Recipe {
-                epochs: demo.finetune * 2,
-                ..method(Method::Adversarial(Adversarial { attack, warmup: f64::from(demo.finetune) * 0.5 }))
-            },
+            recipe: Recipe { epochs: demo.finetune * 2, ..method(Method::Adversarial(adversarial)) },
         },
         Stage { name: "stochastic", config: stochastic, recipe: method(Method::Plain) },
     ])

@@ -8,8 +8,11 @@ use models::vit::Run;
 use models::{Vit, VitConfig};
 use serde::Serialize;
 
-use super::calibration::{Calibration, Scores};
+use super::calibration::Calibration;
+use super::classes::ClassMap;
 use super::corruption::{Corruption, Corruptor, Options};
+use super::outputs::Outputs;
+use super::sanity::{self, Warning};
 use crate::attack::{Attack, AttackConfig};
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
@@ -26,6 +29,8 @@ pub struct Evaluator {
     random: Var,
     draws: u32,
     seed: u64,
+    mask: Option<ClassMap>,
+    warnings: Vec<Warning>,
 }
 
 /// What an attack did to a model.
@@ -101,12 +106,17 @@ impl Evaluator {
         let output = model.forward(&mut tape, &store, x, &run)?;
         let plan = tape.plan(&mut store, &[output.logits, output.features])?;
         let (logits, features) = (output.logits, output.features);
-        Ok(Self { store, model, inputs, plan, logits, features, random, draws, seed })
+        Ok(Self { store, model, inputs, plan, logits, features, random, draws, seed, mask: None, warnings: Vec::new() })
     }
 
     /// The model's configuration.
     pub fn config(&self) -> &VitConfig {
         self.model.config()
+    }
+
+    /// Images of a batch.
+    pub fn batch(&self) -> usize {
+        self.inputs.batch
     }
 
     /// Logits [b, classes] and features [b, d] of images [b, c, h, w] in [0, 1], of one draw.
@@ -122,19 +132,53 @@ impl Evaluator {
         Ok((self.plan.read(&self.store, self.logits)?, self.plan.read(&self.store, self.features)?))
     }
 
-    /// Probabilities [b, classes] of the images and perturbation that lie in the inputs: the mean softmax over draws.
-    fn probabilities(&mut self) -> Result<Vec<f64>> {
-        let classes = self.config().classes;
+    /// Restricts predictions to some classes: the logits of the others count as negative infinity. Data must then have the classes
+    /// that `mask` was made for.
+    pub fn restrict(&mut self, mask: ClassMap) {
+        self.mask = Some(mask);
+    }
+
+    /// What was suspicious about the outputs so far.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Classes that predictions are made among.
+    fn classes(&self) -> usize {
+        self.mask.as_ref().map_or(self.config().classes, |mask| mask.columns().len())
+    }
+
+    /// Probabilities [b, classes] of the images and perturbation that lie in the inputs: the mean softmax over draws. The first
+    /// `count` images are real.
+    fn probabilities(&mut self, count: usize) -> Result<Vec<f64>> {
+        let (head, classes) = (self.config().classes, self.classes());
         let mut sums = vec![0.0; self.inputs.batch * classes];
+        let mut kept = Vec::with_capacity(classes);
         for draw in 0..self.draws.max(1) {
             self.store.write_values(self.random, &engine::rng::Philox::state(self.seed, draw))?;
             self.plan.replay(&mut self.store)?;
             let logits = self.plan.read(&self.store, self.logits)?;
-            for (row, sums) in logits.values::<f32>()?.chunks_exact(classes).zip(sums.chunks_exact_mut(classes)) {
-                softmax(row, sums, 1.0 / f64::from(self.draws.max(1)));
+            let logits = logits.values::<f32>()?;
+            for warning in sanity::check_outputs(logits.get(..count * head).unwrap_or(logits), head) {
+                if !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
+                }
+            }
+            for (row, sums) in logits.chunks_exact(head).zip(sums.chunks_exact_mut(classes)) {
+                kept.clear();
+                match &self.mask {
+                    Some(mask) => kept.extend(mask.columns().iter().filter_map(|&class| row.get(class))),
+                    None => kept.extend_from_slice(row),
+                }
+                softmax(&kept, sums, 1.0 / f64::from(self.draws.max(1)));
             }
         }
         Ok(sums)
+    }
+
+    /// Lets stochastic layers draw under another seed from here on.
+    pub fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
     }
 
     /// Clean accuracy and calibration.
@@ -142,26 +186,34 @@ impl Evaluator {
     /// # Errors
     /// The data do not fit the model, or can't be read.
     pub fn clean(&mut self, data: &Arc<Dataset>) -> Result<Calibration> {
-        self.inputs.clear_delta(&mut self.store)?;
-        self.calibration(data, |_| Ok(()))
+        Ok(Calibration::of(&self.outputs(data)?.scores()?))
     }
 
-    fn calibration(
-        &mut self,
-        data: &Arc<Dataset>,
-        mut change: impl FnMut(&mut Samples) -> Result<()>,
-    ) -> Result<Calibration> {
-        let classes = self.config().classes;
-        let (mut probabilities, mut labels) = (Vec::new(), Vec::new());
+    /// Outputs on clean images, in the order of the data.
+    ///
+    /// # Errors
+    /// As [`Evaluator::clean`].
+    pub fn outputs(&mut self, data: &Arc<Dataset>) -> Result<Outputs> {
+        self.changed(data, |_| Ok(()))
+    }
+
+    /// Outputs on images that `change` works on before they are seen.
+    fn changed(&mut self, data: &Arc<Dataset>, mut change: impl FnMut(&mut Samples) -> Result<()>) -> Result<Outputs> {
+        let mut outputs = Outputs { classes: self.classes(), ..Outputs::default() };
+        self.inputs.clear_delta(&mut self.store)?;
         for batch in Loader::evaluation(Arc::clone(data), self.inputs.batch)?.start(0, 0)? {
             let mut batch = batch?;
             change(&mut batch)?;
-            self.inputs.write(&mut self.store, &batch)?;
-            let all = self.probabilities()?;
-            probabilities.extend(all.iter().take(batch.count * classes));
-            labels.extend(batch.labels.iter().take(batch.count));
+            // Not the targets: where a mask is set, the data have other classes than the head.
+            self.store.write_values(self.inputs.images, &batch.images)?;
+            self.store.write_values(self.inputs.ids, &batch.ids)?;
+            let all = self.probabilities(batch.count)?;
+            outputs.probabilities.extend(all.iter().take(batch.count * outputs.classes));
+            outputs.ids.extend(batch.ids.iter().take(batch.count));
+            let labels = batch.labels.iter().take(batch.count);
+            outputs.labels.extend(labels.map(|&label| self.mask.as_ref().map_or(label, |mask| mask.position(label))));
         }
-        Ok(Calibration::of(&Scores::from_probabilities(&probabilities, classes, &labels)?))
+        Ok(outputs)
     }
 
     /// Accuracy on corrupted images: each corruption at each severity.
@@ -175,16 +227,15 @@ impl Evaluator {
         severities: &[u8],
         options: &Options,
     ) -> Result<Vec<CorruptionReport>> {
-        self.inputs.clear_delta(&mut self.store)?;
         let mut reports = Vec::new();
         for &corruption in corruptions {
             for &severity in severities {
                 let corruptor = Corruptor::new(corruption, severity, data.dims(), options)?;
-                let calibration = self.calibration(data, |samples| {
+                let outputs = self.changed(data, |samples| {
                     let Samples { images, ids, count, .. } = samples;
                     corruptor.batch(images, ids.get(..*count).unwrap_or_default())
                 })?;
-                let accuracy = calibration.accuracy;
+                let accuracy = outputs.scores()?.accuracy();
                 let comparable = corruption != Corruption::Frost || options.frost.is_published();
                 reports.push(CorruptionReport { name: corruption.name().to_owned(), severity, accuracy, comparable });
             }
@@ -203,6 +254,10 @@ impl Evaluator {
         config: &AttackConfig,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<AttackReport> {
+        if self.mask.is_some() {
+            return Err(Error::new("attack", "the loss of an attack is that of all classes, not of some")
+                .help("leave out --class-order and --class-subset, or the attacks"));
+        }
         let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
         let classes = self.config().classes;
         let volume = data.volume();
@@ -211,9 +266,9 @@ impl Evaluator {
             let batch = batch?;
             self.inputs.write(&mut self.store, &batch)?;
             self.inputs.clear_delta(&mut self.store)?;
-            let clean = right(&self.probabilities()?, &batch, classes);
+            let clean = right(&self.probabilities(batch.count)?, &batch, classes);
             attack.run(&mut self.store, self.seed, 0, 1.0)?;
-            let probabilities = self.probabilities()?;
+            let probabilities = self.probabilities(batch.count)?;
             let robust = right(&probabilities, &batch, classes);
             correct += clean.iter().zip(robust).filter(|&(&clean, robust)| clean && robust).count();
             total += batch.count;

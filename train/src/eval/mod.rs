@@ -2,5 +2,8 @@
 
 pub mod accuracy;
 pub mod calibration;
+pub mod classes;
 pub mod corruption;
 pub mod mce;
+pub mod outputs;
+pub mod sanity;

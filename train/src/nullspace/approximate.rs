@@ -1,4 +1,4 @@
-//! Approximate nullspace of the encoder: one additive tensor on the patch tokens that is large and changes the logits
+//! Approximate nullspace of the encoder: one additive tensor on the patch tokens (or the images) that is large and changes the logits
 //! little (2403.10476; algorithm A.1 of the method notes, with the authors' final code's defaults).
 //!
 //! Noise starts uniform and descends the mean squared distance of logits by AdamW, until the mean squared distance of
@@ -35,12 +35,25 @@ pub enum Noise {
     None,
 }
 
+/// What the noise is added to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The patch tokens: noise [1, p, d]. The paper's method.
+    #[default]
+    Encoder,
+    /// The normalised images: noise [1, c, h, w]. The paper's variant on the input.
+    Image,
+}
+
 /// Knobs of nullspace finetuning.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NullspaceConfig {
     /// The method, or a control.
     pub noise: Noise,
+    /// What the noise is added to.
+    pub level: Level,
     /// Half-width of the uniform start.
     pub limit: f64,
     /// Learning rate of the noise.
@@ -61,6 +74,7 @@ impl Default for NullspaceConfig {
     fn default() -> Self {
         Self {
             noise: Noise::Learned,
+            level: Level::Encoder,
             limit: 3.0,
             lr: 0.1,
             eps: 0.03,
@@ -120,13 +134,17 @@ pub struct Synthesiser {
 }
 
 impl Synthesiser {
-    /// Plans for `model`, whose noise variable [1, p, d] is created here.
+    /// Plans for `model`, whose noise variable is created here.
     ///
     /// # Errors
     /// The knobs are out of range, or out of memory.
     pub fn new(store: &mut Store, model: &Vit, inputs: &Inputs, config: &NullspaceConfig) -> Result<Self> {
         config.validate()?;
-        let spec = Spec::new(DType::F32, &[1, model.config().patches(), model.config().width])?;
+        let shape = model.config();
+        let spec = match config.level {
+            Level::Encoder => Spec::new(DType::F32, &[1, shape.patches(), shape.width])?,
+            Level::Image => Spec::new(DType::F32, &[1, shape.channels, shape.image[0], shape.image[1]])?,
+        };
         let group = |store: &mut Store, name: &str, role| store.group(name, role, &[("noise".to_owned(), spec)]);
         let noise = group(store, "noise", Role::Data)?;
         let gradient = group(store, "noise gradient", Role::Data)?;
@@ -141,7 +159,8 @@ impl Synthesiser {
         let noise_value = tape.var(store, store.find(noise, "noise")?)?;
         let patches = model.embed(&mut tape, store, images)?;
         let clean = tape.scope("clean", |tape| model.encode(tape, store, patches, &Run::default()))?.logits;
-        let run = Run { noise: Some(noise_value), ..Run::default() };
+        let tokens = on_tokens(&mut tape, store, model, config.level, noise_value)?;
+        let run = Run { noise: Some(tokens), ..Run::default() };
         let noisy = tape.scope("noisy", |tape| model.encode(tape, store, patches, &run))?.logits;
         let distance = softmax_distance(&mut tape, clean, noisy)?;
         let influence = weighted_mean(&mut tape, distance, weights, Reduction::Mean)?;
@@ -178,7 +197,16 @@ impl Synthesiser {
         self.noise
     }
 
-    /// The noise variable [1, p, d].
+    /// Records what the noise adds to the patch tokens of `model`: [1, p, d].
+    ///
+    /// # Errors
+    /// The store is another.
+    pub fn record(&self, tape: &mut Tape, store: &Store, model: &Vit) -> Result<Value> {
+        let noise = tape.var(store, self.noise(store)?)?;
+        on_tokens(tape, store, model, self.config.level, noise)
+    }
+
+    /// The noise variable, [1, p, d] or [1, c, h, w].
     ///
     /// # Errors
     /// The store is another.
@@ -274,6 +302,14 @@ impl Synthesiser {
         let mut values = store.read(noise)?;
         values.values_mut::<f32>()?.iter_mut().for_each(|value| *value *= 0.8);
         store.write(noise, &values)
+    }
+}
+
+/// Noise as it reaches the patch tokens [1, p, d].
+fn on_tokens(tape: &mut Tape, store: &Store, model: &Vit, level: Level, noise: Value) -> Result<Value> {
+    match level {
+        Level::Encoder => Ok(noise),
+        Level::Image => model.embed_noise(tape, store, noise),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::picture::{Picture, Strip};
 use super::plots::Chart;
 use super::table::{Cell, Table};
-use super::{Block, Report, Section};
+use super::{Block, Report, Section, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -38,7 +38,9 @@ pub(super) fn page(report: &Report) -> String {
     out.put(format_args!("<header><h1>{title}</h1>\n<dl>\n"));
     out.fact("command", &format!("<code>{}</code>", escape(&report.command)));
     out.fact("machine", &escape(&report.machine));
-    out.fact("seed", &report.seed.to_string());
+    if let Some(seed) = report.seed {
+        out.fact("seed", &seed.to_string());
+    }
     if let Some(commit) = &report.commit {
         out.fact("revision", &format!("<code>{}</code>", escape(commit)));
     }
@@ -82,6 +84,8 @@ impl Page {
                     Block::Table(table) => self.table(table),
                     Block::Chart(chart) => self.chart(chart),
                     Block::Strip(strip) => self.strip(strip),
+                    Block::Facts(facts) => self.facts(facts),
+                    Block::Verdicts(verdicts) => self.verdicts(verdicts),
                 }
             }
             if charts {
@@ -141,6 +145,28 @@ impl Page {
             self.put(format_args!("<figcaption>{}</figcaption>\n", escape(&chart.caption)));
         }
         self.line("</figure>");
+    }
+
+    fn facts(&mut self, facts: &[(String, String)]) {
+        self.line("<dl class=\"facts\">");
+        for (name, value) in facts {
+            self.fact(&escape(name), &format!("<code>{}</code>", escape(value)));
+        }
+        self.line("</dl>");
+    }
+
+    fn verdicts(&mut self, verdicts: &[Verdict]) {
+        self.line("<ol class=\"verdicts\">");
+        for Verdict { passed, title, figure, detail } in verdicts {
+            let word = if *passed { "pass" } else { "fail" };
+            let (title, figure, detail) = (escape(title), escape(figure), escape(detail));
+            self.put(format_args!("<li class=\"{word}\"><b>{word}</b><div>{title}<span>{figure}</span>"));
+            if !detail.is_empty() {
+                self.put(format_args!("<small>{detail}</small>"));
+            }
+            self.line("</div></li>");
+        }
+        self.line("</ol>");
     }
 
     fn strip(&mut self, strip: &Strip) {

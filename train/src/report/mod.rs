@@ -3,12 +3,17 @@
 //! A [`Report`] is sections of notes, tables, charts and pictures, in the order in which they were added. It is written as
 //! one file that loads nothing from anywhere: charts are inline SVG, pictures are PNG data URIs, and there is no script.
 
+pub mod digest;
+pub mod grids;
 pub mod html;
 pub mod jsonl;
+pub mod lab;
+pub mod measures;
 pub mod picture;
 pub mod plots;
 pub mod roofline;
 pub mod table;
+pub mod tensorboard;
 
 use std::io::Write;
 use std::path::Path;
@@ -28,8 +33,8 @@ pub struct Report {
     pub command: String,
     /// Processor, cores, device: what figures about time depend on.
     pub machine: String,
-    /// Seed of the run.
-    pub seed: u64,
+    /// Seed of the run; `None` where several runs are shown.
+    pub seed: Option<u64>,
     /// Revision of the program, where it is known.
     pub commit: Option<String>,
     /// Sections in order.
@@ -39,7 +44,13 @@ pub struct Report {
 impl Report {
     /// A report without sections.
     pub fn new(title: impl Into<String>, command: impl Into<String>, machine: impl Into<String>, seed: u64) -> Self {
-        Self { title: title.into(), command: command.into(), machine: machine.into(), seed, ..Self::default() }
+        Self {
+            title: title.into(),
+            command: command.into(),
+            machine: machine.into(),
+            seed: Some(seed),
+            ..Self::default()
+        }
     }
 
     /// Adds a section.
@@ -81,6 +92,23 @@ pub enum Block {
     Chart(Chart),
     /// A row of pictures.
     Strip(Strip),
+    /// Names and values, which may be long.
+    Facts(Vec<(String, String)>),
+    /// Things that hold or don't.
+    Verdicts(Vec<Verdict>),
+}
+
+/// Something that holds or doesn't.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Whether it holds.
+    pub passed: bool,
+    /// What.
+    pub title: String,
+    /// The figure that decides it.
+    pub figure: String,
+    /// More words; empty for none.
+    pub detail: String,
 }
 
 impl Section {
@@ -111,6 +139,18 @@ impl Section {
     #[must_use]
     pub fn strip(self, strip: Strip) -> Self {
         self.with(Block::Strip(strip))
+    }
+
+    /// Adds names and values.
+    #[must_use]
+    pub fn facts(self, facts: Vec<(String, String)>) -> Self {
+        self.with(Block::Facts(facts))
+    }
+
+    /// Adds a list of what holds and what doesn't.
+    #[must_use]
+    pub fn verdicts(self, verdicts: Vec<Verdict>) -> Self {
+        self.with(Block::Verdicts(verdicts))
     }
 
     fn with(mut self, block: Block) -> Self {

@@ -41,6 +41,25 @@ impl Strip {
         Ok(self)
     }
 
+    /// Adds the content of a PNG file as it is.
+    ///
+    /// # Errors
+    /// It is no PNG file.
+    pub fn file(mut self, png: &[u8], caption: impl Into<String>) -> Result<Self> {
+        // Signature, then the first chunk: length, "IHDR", width and height as big-endian u32.
+        let side = |at: usize| -> Option<usize> {
+            let bytes = png.get(at..at + 4)?.try_into().ok()?;
+            usize::try_from(u32::from_be_bytes(bytes)).ok()
+        };
+        let is_png = png.starts_with(b"\x89PNG\r\n\x1a\n") && png.get(12..16) == Some(b"IHDR");
+        let (true, Some(width), Some(height)) = (is_png, side(16), side(20)) else {
+            return Err(Error::new("png", "is not a PNG file").with("bytes", png.len()));
+        };
+        let url = format!("data:image/png;base64,{}", base64(png));
+        self.pictures.push(Picture { caption: caption.into(), url, size: [height, width] });
+        Ok(self)
+    }
+
     /// Adds a perturbation `[c, h, w]`: grey is 0, and its largest entry reaches black or white. The caption is followed by
     /// the amplification, as in `perturbation (× 16)`.
     ///
@@ -155,6 +174,9 @@ mod tests {
         // Channel c of pixel x is values[4 c + x].
         assert_eq!(back.get_pixel(0, 0).0, [0, 0, 102]);
         assert_eq!(back.get_pixel(3, 0).0, [255, 77, 204]);
+        let image = Strip::new("").image(&values, [3, 1, 4], "a").unwrap();
+        assert_eq!(Strip::new("").file(&png(&values, [3, 1, 4]).unwrap(), "a").unwrap(), image);
+        assert!(Strip::new("").file(b"\x89PNG\r\n\x1a\n", "a").is_err() && Strip::new("").file(b"GIF", "a").is_err());
         let grey = image::load_from_memory(&png(&[0.5, 1.0], [1, 2, 1]).unwrap()).unwrap();
         assert_eq!(grey.into_luma8().into_raw(), [128, 255]);
     }

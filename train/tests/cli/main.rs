@@ -7,6 +7,8 @@ mod bench;
 mod common;
 mod corruptions;
 mod cuda;
+mod lab;
+mod methods;
 mod results;
 mod resume;
 
@@ -26,10 +28,12 @@ fn the_help_of_every_subcommand_shows_an_example() {
     for expected in [
         "demo",
         "train",
+        "federated",
         "eval",
         "attack",
         "corrupt",
         "nullspace",
+        "report",
         "predict",
         "gradients",
         "plan",

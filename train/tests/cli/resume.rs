@@ -42,3 +42,29 @@ fn a_run_killed_by_sigkill_resumes_bit_for_bit() {
         String::from_utf8(read(&killed, "metrics.jsonl")).unwrap()
     );
 }
+
+#[test]
+fn a_federated_run_resumes_after_its_last_whole_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
+    let run = |out: &Path, more: &[&str]| {
+        let flags = "federated --data synthetic --limit 48 --batch 8 --patch 8 --width 32 --heads 2 --depth 1 --mlp-width 32 \
+                     --clients 3 --partition dirichlet:0.5 --eval-limit 20 --threads 1 --seed 5 --out";
+        run_ok(&flags.split_whitespace().chain([text(out)]).chain(more.iter().copied()).collect::<Vec<_>>());
+    };
+    run(&whole, &["--rounds", "3"]);
+    // The learning rate falls over all rounds, so a shorter run is not the beginning of a longer one: its file is.
+    run(&stopped, &["--rounds", "1", "--schedule", "constant"]);
+    let file = stopped.join("federated.toml");
+    let ended = std::fs::read_to_string(&file).unwrap();
+    assert!(ended.contains("round = 1") && ended.contains("rounds = 1"), "{ended}");
+    std::fs::write(&file, ended.replace("rounds = 1", "rounds = 3")).unwrap();
+    run_ok(&["federated", "--resume", "--eval-limit", "20", "--threads", "1", "--out", text(&stopped)]);
+    let constant = folder.path().join("constant");
+    run(&constant, &["--rounds", "3", "--schedule", "constant"]);
+    let read = |folder: &Path, name: &str| std::fs::read(folder.join(name)).unwrap();
+    assert!(read(&constant, "model.safetensors") == read(&stopped, "model.safetensors"), "the weights differ");
+    assert!(read(&constant, "metrics.jsonl") == read(&stopped, "metrics.jsonl"), "the records differ");
+    assert!(read(&whole, "model.safetensors") != read(&constant, "model.safetensors"));
+    assert_eq!(String::from_utf8(read(&stopped, "metrics.jsonl")).unwrap().lines().count(), 3);
+}

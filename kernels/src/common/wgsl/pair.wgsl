@@ -73,3 +73,20 @@ fn difference(pair: Pair, k: u32) -> f32 {
     }
     return share - p_of(pair.q, b[pair.start + k]);
 }
+
+// p (r - 1) + q of column k, r = log p - log q: never negative. Summed over a row it gives the divergence of p and q, whose
+// plain terms of rows that are nearly alike would cancel.
+fn surplus(pair: Pair, k: u32) -> f32 {
+    let share = factor_of(pair.p, a[pair.start + k]);
+    let other = p_of(pair.q, b[pair.start + k]);
+    let r = log_ratio(pair, k);
+    var result = share * ((r - 1.0) + exp_(-r));
+    if abs(r) < EXP_NEAR {
+        result = share * (r * r) * exp_series(-r);
+    }
+    // There e^-r is large or too large, and p without weight.
+    if r < -30.0 {
+        result = fma(share, r - 1.0, other);
+    }
+    return select(result, other, share == 0.0);
+}

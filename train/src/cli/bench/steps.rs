@@ -242,7 +242,7 @@ fn vit_mnist() -> Result<VitConfig> {
 /// PGD-10 adversarial training; ARD and PRM are left out, since the peers have none.
 pub fn pgd10() -> Method {
     let attack = AttackConfig { steps: 10, ..AttackConfig::pgd(Eps::fraction(8, 255), Eps::fraction(2, 255), 10) };
-    Method::Adversarial(Adversarial { attack, warmup: 0.0 })
+    Method::Adversarial(Adversarial { attack, warmup: 0.0, ..Adversarial::default() })
 }
 
 /// SGD with momentum 0.9 and weight decay 1e-4 at a constant rate, on one batch of noise.
