@@ -159,6 +159,32 @@ fn scalar(store: &mut Store, name: &str, value: f64) -> Result<Var> {
     store.constant(name, engine::Role::Data, &Tensor::new(&[1], &[value])?.cast::<f32>()?)
 }
 
+/// Gradients [b, c, h, w] of the attack's objective to the images in `inputs` with their perturbation, as its first step follows them.
+///
+/// # Errors
+/// The configuration makes no attack or compares with clean logits; the device failed.
+pub fn gradients(
+    store: &mut Store,
+    model: &Vit,
+    inputs: &Inputs,
+    config: &AttackConfig,
+    state: [u32; engine::rng::STATE_WORDS],
+) -> Result<Tensor> {
+    config.validate()?;
+    let noise = store.data_var("attack.look", DType::U32, &[engine::rng::STATE_WORDS])?;
+    store.write_values(noise, &state)?;
+    let mut tape = Tape::new();
+    let random = inputs.draws(&mut tape, store, noise)?;
+    let delta = tape.var(store, inputs.delta)?;
+    let gradient = eot::gradient(&mut tape, config.eot, config.eot_loss, delta, |tape, tag| {
+        let run = Run { random: Some(random), stochastic: config.stochastic, tag, ..Run::default() };
+        objective(tape, store, model, inputs, config, None, &run)
+    })?;
+    let plan = tape.plan(store, &[gradient])?;
+    plan.replay(store)?;
+    plan.read(store, gradient)
+}
+
 fn plan_start(store: &mut Store, model: &Vit, inputs: &Inputs, config: &AttackConfig, vars: Vars) -> Result<Plan> {
     let mut tape = Tape::new();
     if let Some(clean) = vars.clean {

@@ -63,6 +63,11 @@ impl ModelArgs {
         })?;
         self.details.load(path)
     }
+
+    /// Where the weights come from.
+    pub fn name(&self) -> String {
+        self.weights.as_deref().map_or_else(String::new, |path| path.display().to_string())
+    }
 }
 
 impl ModelDetails {

@@ -14,6 +14,7 @@ use train::attack::{AttackConfig, Norm, Objective};
 use train::data::Dataset;
 use train::eps::Eps;
 use train::eval::accuracy::Evaluator;
+use train::eval::sanity::Warning;
 use train::report::lab::{self, AttackCurves, Cascade, Curve, LabReport, Measure};
 
 use super::args::{DataArgs, ModelArgs, positive};
@@ -132,20 +133,17 @@ impl Args {
         let device = common.device()?;
         let is_stochastic = loaded.config.stochastic.is_some();
         let draws = if is_stochastic { self.eot.unwrap_or(DRAWS) } else { 0 };
-        let (stages, mut remarks) = self.stages(&radii, loaded.config.classes, draws)?;
-        if is_stochastic && draws <= 1 {
-            remarks.push("the model is stochastic: attacked at one draw or its mean network this is not its robustness; --eot 20".into());
-        }
+        let (stages, remarks) = self.stages(&radii, loaded.config.classes, draws)?;
         remarks.iter().for_each(|remark| screen::note(format_args!("note: {remark}")));
         let batch = self.batch.min(data.len());
         let (config, tensors) = (&loaded.config, &loaded.tensors);
         let mut evaluator = Evaluator::new(&device, config, tensors, batch, draws, common.seed)?;
         let clean = evaluator.outputs(&data)?;
-        for warning in evaluator.warnings() {
-            screen::note(format_args!("warning: {warning}"));
-        }
-        let weights = self.model.weights.as_deref().map_or_else(String::new, |path| path.display().to_string());
-        let run = provenance(common, &device, &weights, &loaded, &data)?;
+        evaluator.look_at_gradients(&data, &AttackConfig { stochastic: draws > 0, ..AttackConfig::default() })?;
+        let blind = (is_stochastic && draws <= 1).then(|| blind(draws));
+        let warnings: Vec<Warning> = evaluator.warnings().iter().cloned().chain(blind).collect();
+        warnings.iter().for_each(|warning| screen::note(format_args!("warning: {warning}")));
+        let run = provenance(common, &device, &self.model.name(), &loaded, &data)?;
         let state =
             self.state.clone().map(|folder| Ok::<_, Error>((folder, fingerprint(&run, &stages)?))).transpose()?;
         let options = Options { batch, seed: common.seed, state, ..Options::default() };
@@ -167,7 +165,7 @@ impl Args {
         }
         common.screen().json(&serde_json::json!({
             "report": outcome.report, "verified": outcome.verified, "curve": lab.attacks,
-            "remarks": outcome.remarks, "data": lab.run.data, "weights": lab.run.weights,
+            "remarks": outcome.remarks, "warnings": warnings, "data": lab.run.data, "weights": lab.run.weights,
         }))
     }
 
@@ -381,6 +379,15 @@ impl StageName {
 #[expect(clippy::cast_precision_loss, reason = "sample counts")]
 fn share(count: usize, total: usize) -> f64 {
     count as f64 / total.max(1) as f64
+}
+
+/// A warning where the attacks on a randomised model say nothing about its robustness.
+fn blind(draws: u32) -> Warning {
+    let seen = if draws == 0 { "only its mean network was attacked" } else { "each gradient saw one draw" };
+    Warning {
+        problem: format!("the model draws at random and {seen}, so this number is NOT robustness"),
+        remedy: "average over draws (--eot 20), and judge by many (vitrum randomised)".to_owned(),
+    }
 }
 
 /// What makes two runs the same.

@@ -19,6 +19,7 @@ mod devices;
 mod dummy;
 mod eval;
 mod federated;
+mod gallery;
 mod gradients;
 mod images;
 mod journal;

@@ -11,6 +11,7 @@ use vitrum_train::data::Dataset;
 use vitrum_train::report::lab::{LabReport, Provenance};
 use vitrum_train::report::{digest, measures};
 
+use super::args::ModelArgs;
 use super::common::Common;
 
 /// Where results are kept.
@@ -61,6 +62,11 @@ pub fn provenance(
     })
 }
 
+/// As [`provenance`], without data: images of a file.
+pub fn of_model(common: &Common, device: &Device, model: &ModelArgs, loaded: &Loaded) -> Provenance {
+    Provenance { weights: Some(digest::weights(&model.name(), &loaded.tensors)), ..bare(common, device) }
+}
+
 /// As [`provenance`], without a model and data.
 pub fn bare(common: &Common, device: &Device) -> Provenance {
     Provenance {
@@ -93,12 +99,19 @@ impl Invocation {
     /// Of the arguments of `program`, given or by default.
     pub fn new(program: &Command, matches: &ArgMatches) -> Self {
         let words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+        // `nullspace max` has its flags with `max`.
+        let (mut names, mut command, mut found) = (Vec::new(), program, matches);
+        while let Some((name, inner)) = found.subcommand() {
+            let Some(own) = command.find_subcommand(name) else { break };
+            names.push(name);
+            (command, found) = (own, inner);
+        }
         let mut settings = BTreeMap::new();
-        if let Some((name, matches)) = matches.subcommand() {
-            settings.insert("command".to_owned(), Value::from(name));
-            let own = program.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
-            for flag in own.chain(program.get_arguments()).map(|flag| flag.get_id().as_str()) {
-                if let Some(value) = value_of(matches, flag).filter(|_| !NOT_SETTINGS.contains(&flag)) {
+        if !names.is_empty() {
+            settings.insert("command".to_owned(), Value::from(names.join(" ")));
+            let flags = command.get_arguments().chain(program.get_arguments());
+            for flag in flags.map(|flag| flag.get_id().as_str()) {
+                if let Some(value) = value_of(found, flag).filter(|_| !NOT_SETTINGS.contains(&flag)) {
                     settings.insert(flag.to_owned(), value);
                 }
             }
@@ -149,6 +162,16 @@ mod tests {
         assert_eq!((flags.batch, flags.attack.len(), flags.record.out.is_some()), (64, 2, true));
         let settings = Invocation::new(&command, &matches).settings;
         let known = serde_json::json!({ "command": "eval", "batch": "64", "attack": ["a", "b"] });
+        assert_eq!(serde_json::to_value(settings).unwrap(), known);
+    }
+
+    #[test]
+    fn flags_of_nested_commands_are_settings() {
+        let flags = Flags::augment_args(Command::new("max"));
+        let command = Command::new("vitrum").subcommand(Command::new("nullspace").subcommand(flags));
+        let matches = command.clone().try_get_matches_from(["vitrum", "nullspace", "max", "--attack", "a"]).unwrap();
+        let settings = Invocation::new(&command, &matches).settings;
+        let known = serde_json::json!({ "command": "nullspace max", "batch": "64", "attack": "a" });
         assert_eq!(serde_json::to_value(settings).unwrap(), known);
     }
 

@@ -101,6 +101,14 @@ impl Dataset {
         self.labels.get(row).copied().ok_or_else(|| self.outside(index))
     }
 
+    /// Classes of all images, in order.
+    ///
+    /// # Errors
+    /// As [`Dataset::label`].
+    pub fn labels(&self) -> Result<Vec<i32>> {
+        (0..self.len()).map(|index| self.label(index)).collect()
+    }
+
     /// The image at `index` as stored, `[c, h, w]`.
     ///
     /// # Errors

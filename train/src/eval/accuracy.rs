@@ -15,7 +15,8 @@ use super::outputs::Outputs;
 use super::randomised;
 use super::sanity::{self, Warning};
 use crate::attack::patch_fool::{PatchFool, PatchFoolConfig};
-use crate::attack::{Attack, AttackConfig};
+use crate::attack::pgd::gradients;
+use crate::attack::{Attack, AttackConfig, Objective};
 use crate::data::loader::Samples;
 use crate::data::{Dataset, Loader};
 use crate::inputs::Inputs;
@@ -177,6 +178,40 @@ impl Evaluator {
         &self.warnings
     }
 
+    /// Remembers what was not remembered yet.
+    fn warn(&mut self, found: impl IntoIterator<Item = Warning>) {
+        for warning in found {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// Looks at the gradients that an attack follows from the first batch of images: [`Evaluator::warnings`] tells of gradients that
+    /// lead nowhere.
+    ///
+    /// # Errors
+    /// As [`Evaluator::clean`], and those of the attack.
+    pub fn look_at_gradients(&mut self, data: &Arc<Dataset>, config: &AttackConfig) -> Result<()> {
+        // The divergence from the clean prediction has no gradient on the clean image itself.
+        if config.objective == Objective::Kl {
+            return Ok(());
+        }
+        let Some(batch) = Loader::evaluation(Arc::clone(data), self.inputs.batch)?.start(0, 0)?.next() else {
+            return Ok(());
+        };
+        let batch = batch?;
+        self.inputs.write(&mut self.store, &batch)?;
+        self.inputs.clear_delta(&mut self.store)?;
+        let state = engine::rng::Philox::state(self.seed, 0);
+        let gradients = gradients(&mut self.store, &self.model, &self.inputs, config, state)?;
+        let gradients = gradients.values::<f32>()?;
+        let volume = data.volume();
+        let real = gradients.get(..batch.count * volume).unwrap_or(gradients);
+        self.warn(sanity::check_gradients(real, volume).warnings());
+        Ok(())
+    }
+
     /// Classes that predictions are made among.
     fn classes(&self) -> usize {
         self.mask.as_ref().map_or(self.config().classes, |mask| mask.columns().len())
@@ -193,11 +228,7 @@ impl Evaluator {
             self.plan.replay(&mut self.store)?;
             let logits = self.plan.read(&self.store, self.logits)?;
             let logits = logits.values::<f32>()?;
-            for warning in sanity::check_outputs(logits.get(..count * head).unwrap_or(logits), head) {
-                if !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
-                }
-            }
+            self.warn(sanity::check_outputs(logits.get(..count * head).unwrap_or(logits), head));
             for (row, sums) in logits.chunks_exact(head).zip(sums.chunks_exact_mut(classes)) {
                 kept.clear();
                 match &self.mask {
@@ -288,11 +319,10 @@ impl Evaluator {
         config: &AttackConfig,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<AttackReport> {
+        self.check_attackable(data)?;
+        self.warn(randomised::warning(self.config(), config));
+        self.look_at_gradients(data, config)?;
         let attack = Attack::new(&mut self.store, &self.model, &self.inputs, config)?;
-        if let Some(warning) = randomised::warning(self.config(), config).filter(|found| !self.warnings.contains(found))
-        {
-            self.warnings.push(warning);
-        }
         let Measured { correct, total, accuracy, max_linf, mean_l2 } =
             self.crafted(data, &|store, seed| attack.run(store, seed, 0, 1.0), each)?;
         let (name, config) = (config.name(), config.clone());
@@ -309,9 +339,19 @@ impl Evaluator {
         config: &PatchFoolConfig,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<PatchReport> {
+        self.check_attackable(data)?;
         let attack = PatchFool::new(&mut self.store, &self.model, &self.inputs, config)?;
         let measured = self.crafted(data, &|store, seed| attack.run(store, seed, 0), each)?;
         Ok(PatchReport { name: config.name(), config: config.clone(), measured })
+    }
+
+    /// Refuses what no attack could be measured on.
+    fn check_attackable(&self, data: &Dataset) -> Result<()> {
+        if self.mask.is_some() {
+            return Err(Error::new("attack", "the loss of an attack is that of all classes, not of some")
+                .help("leave out --class-order and --class-subset, or the attacks"));
+        }
+        sanity::check_labels(data.name(), &data.labels()?, self.config().classes)
     }
 
     /// Attacks all batches: `craft` leaves perturbations in the inputs, under a seed.
@@ -321,10 +361,6 @@ impl Evaluator {
         craft: &dyn Fn(&mut Store, u64) -> Result<()>,
         each: &mut dyn FnMut(&Attacked) -> Result<()>,
     ) -> Result<Measured> {
-        if self.mask.is_some() {
-            return Err(Error::new("attack", "the loss of an attack is that of all classes, not of some")
-                .help("leave out --class-order and --class-subset, or the attacks"));
-        }
         let classes = self.config().classes;
         let volume = data.volume();
         let (mut correct, mut total, mut max_linf, mut length) = (0, 0, 0.0_f64, 0.0);

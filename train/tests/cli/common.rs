@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use engine::Tensor;
 use engine::rng::{Philox, Stream};
 use models::{VitConfig, init, registry, tensor_file};
+use vitrum_train::report::picture::Strip;
 
 pub type Named = Vec<(String, Tensor)>;
 
@@ -101,4 +102,20 @@ pub fn listing(folder: &Path) -> Vec<String> {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Makes a page of a folder's results, which must hold some words.
+pub fn shown_words(folder: &Path, words: &str) -> String {
+    let page = folder.with_extension("html");
+    run_ok(&["report", "--in", text(folder), "--out", text(&page)]);
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains(words), "{words}");
+    html
+}
+
+/// As [`shown_words`]; the page must hold a picture of the folder too.
+pub fn shown(folder: &Path, picture: &str, words: &str) {
+    let bytes = std::fs::read(folder.join(picture)).unwrap();
+    let url = Strip::new("").file(&bytes, "").unwrap().pictures.remove(0).url;
+    assert!(shown_words(folder, words).contains(&url), "{picture}");
 }

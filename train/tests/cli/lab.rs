@@ -15,8 +15,9 @@ fn an_evaluation_leaves_all_that_is_needed_to_repeat_it_and_to_show_it() {
     let folder = folder.path();
     let (weights, out, again) = (model(folder, 10), folder.join("out"), folder.join("again"));
     let events = folder.join("events");
-    let flags = "eval --data synthetic --limit 60 --batch 16 --temperature 0.3 --attack fgsm --corruptions 2 --seed 4";
-    let flags: Vec<&str> = flags.split(' ').chain(["--weights", text(&weights)]).collect();
+    let flags = "eval --data synthetic --limit 60 --batch 16 --temperature 0.3 --attack fgsm --seed 4 \
+                 --corruptions contrast,frost --severities 2";
+    let flags: Vec<&str> = flags.split_whitespace().chain(["--weights", text(&weights)]).collect();
     let found = json(&[&flags[..], &["--out", text(&out), "--tensorboard", text(&events), "--json"]].concat());
     assert_eq!(listing(&out), ["eval.json", "metrics.jsonl"]);
     assert_eq!(listing(&events).len(), 1);
@@ -39,7 +40,11 @@ fn an_evaluation_leaves_all_that_is_needed_to_repeat_it_and_to_show_it() {
     assert_eq!(line("ece15", "clean")["value"], found["clean"]["ece15"]);
     assert_eq!(line("ece15", "kept part, scaled")["value"], after["ece15"]);
     assert_eq!(line("accuracy", "fgsm-linf eps 8/255")["value"], found["attacks"][0]["accuracy"]);
-    assert_eq!(line("accuracy", "contrast 2")["value"], found["corruptions"][3]["accuracy"]);
+    assert_eq!(line("accuracy", "contrast 2")["value"], found["corruptions"][0]["accuracy"]);
+    // Frost without photographs is marked wherever it appears.
+    assert_eq!(line("accuracy", "frost 2 (not comparable)")["value"], found["corruptions"][1]["accuracy"]);
+    let mean = line("mean_error", "corruptions (not comparable)");
+    assert_eq!(mean["value"], found["corruption_summary"]["mean_error"]);
     for line in &log {
         assert_eq!((line["seed"].as_u64(), line["images"].as_u64()), (Some(4), Some(60)));
         assert_eq!((&line["data"], &line["weights"]), (&found["data"]["sha256"], &found["weights"]["sha256"]));
@@ -63,9 +68,15 @@ fn an_evaluation_leaves_all_that_is_needed_to_repeat_it_and_to_show_it() {
     assert_eq!(found["results"].as_array().unwrap().len(), 2);
     let html = std::fs::read_to_string(&page).unwrap();
     let hash = log[0]["data"].as_str().unwrap();
-    for part in
-        ["out: fgsm-linf", "out: clean", "again: Before scaling", "pixelate", hash, "vitrum eval --data synthetic"]
-    {
+    for part in [
+        "out: fgsm-linf",
+        "out: clean",
+        "again: Before scaling",
+        "contrast",
+        "frost (not comparable)",
+        hash,
+        "vitrum eval --data synthetic",
+    ] {
         assert!(html.contains(part), "{part}");
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
+mod autoattack;
 mod bad_input;
 mod bench;
 mod common;
@@ -35,6 +36,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "federated",
         "eval",
         "attack",
+        "autoattack",
         "corrupt",
         "randomised",
         "nullspace",

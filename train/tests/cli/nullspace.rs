@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use models::{VitConfig, init};
 use vitrum_tests::real_data;
 
-use crate::common::{batch, config, json, listing, model, read, run, run_ok, text};
+use crate::common::{batch, config, json, listing, model, read, run, run_ok, shown, text};
 
 /// Largest |difference| over largest |value|, of what a model says of two sets of images.
 fn relative_change(folder: &Path, weights: &Path, file: &Path, [clean, noisy]: [&str; 2]) -> f64 {
@@ -58,7 +58,8 @@ fn the_largest_noise_stays_in_the_box_and_the_model_does_not_see_it() {
         assert!(permuted.as_f64().unwrap() > 1e3 * max.as_f64().unwrap(), "{found}");
         assert!(report["gap"].as_f64().is_none_or(|gap| gap < 1e-4), "{found}");
         assert_eq!(report["gap"].is_null(), search == "greedy");
-        assert_eq!(listing(&out), ["00000_clean.png", "00000_noisy.png", "noisy.safetensors"]);
+        assert_eq!(listing(&out), ["00000_clean.png", "00000_noisy.png", "noisy.safetensors", "nullspace.json"]);
+        shown(&out, "00000_noisy.png", "largest noise in the nullspace");
         l1.push(report["mean_l1"].as_f64().unwrap());
     }
     assert!(l1[2] > 1.1 * l1[0] && l1[2] > l1[1], "{l1:?}");
@@ -79,7 +80,11 @@ fn a_superposition_looks_like_one_image_and_is_taken_for_another() {
         assert!(psnr("psnr_target") > psnr("psnr_start") + 1.0, "{found}");
         let file = out.join("watermark.safetensors");
         assert!(relative_change(folder, &weights, &file, ["source", "images"]) < 1e-5);
-        assert_eq!(listing(&out), ["source.png", "superposition.png", "target.png", "watermark.safetensors"]);
+        assert_eq!(
+            listing(&out),
+            ["nullspace.json", "source.png", "superposition.png", "target.png", "watermark.safetensors"]
+        );
+        shown(&out, "superposition.png", "nearest to the target");
     }
     let out = folder.join("none");
     let args = ["nullspace", "watermark", "--weights", text(&weights), "--target", "9", "--limit", "5"];

@@ -3,7 +3,7 @@
 use models::init;
 use vitrum_tests::real_data;
 
-use crate::common::{config, json, listing, model, read, run, text};
+use crate::common::{config, json, listing, model, read, run, shown, text};
 
 #[test]
 fn gradients_give_the_image_and_its_label_away() {
@@ -19,7 +19,8 @@ fn gradients_give_the_image_and_its_label_away() {
         assert_eq!(row["label"], row["inferred"]);
         assert_eq!((row["analytic"]["rank"].as_u64(), row["analytic"]["patches"].as_u64()), (Some(16), Some(16)));
     }
-    assert_eq!(listing(&out), ["reconstructed.safetensors", "strip.png"]);
+    assert_eq!(listing(&out), ["privacy.json", "reconstructed.safetensors", "strip.png"]);
+    shown(&out, "strip.png", "closed form");
     assert_eq!(read(&out.join("reconstructed.safetensors"), "reconstructed").dims(), [3, 3, 32, 32]);
     let found = json(&[&args[..], &["--limit", "1", "--attack", "descent", "--steps", "20"]].concat());
     let distances = found["images"][0]["descended"]["distances"].as_array().unwrap();
@@ -44,7 +45,8 @@ fn features_give_images_away() {
         assert_eq!(inversion["quality"]["reidentified"].as_f64(), Some(1.0));
         assert!(inversion["quality"]["ssim"].as_array().unwrap().len() == 3);
     }
-    assert_eq!(listing(&out), ["block0.png", "block1.png", "reconstructed.safetensors"]);
+    assert_eq!(listing(&out), ["block0.png", "block1.png", "privacy.json", "reconstructed.safetensors"]);
+    shown(&out, "block1.png", "after block 1");
     let (status, error) = run(&[&args[..], &["--block", "2"]].concat());
     assert!(status == 2 && error.contains("fewer blocks"), "{error}");
 }

@@ -16,6 +16,7 @@ use super::state::{Journal, Record, Saved};
 use crate::attack::Norm;
 use crate::data::Dataset;
 use crate::eval::outputs::Outputs;
+use crate::eval::sanity::check_labels;
 
 /// What is attacked.
 #[derive(Clone, Copy)]
@@ -122,10 +123,12 @@ impl<'a> Campaign<'a> {
                 .with("classes", targets.config.classes)
                 .help("an attack knows no class mask"));
         }
+        let labels = data.labels()?;
+        check_labels(data.name(), &labels, classes)?;
         let (mut rankings, mut samples) = (Vec::new(), Vec::new());
-        for (index, row) in targets.clean.probabilities.chunks_exact(classes.max(1)).enumerate() {
+        for (row, label) in targets.clean.probabilities.chunks_exact(classes.max(1)).zip(&labels) {
             let ranking = ranking(row);
-            let clean = ranking.first() == Some(&data.label(index)?);
+            let clean = ranking.first() == Some(label);
             rankings.push(ranking);
             samples.push(Robust { clean, stage: None, delta: None });
         }

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::{Error, Result};
-use train::data::{Dataset, Published};
+use train::data::{Dataset, Interpolation, Published};
 use train::eval::accuracy::{CorruptionReport, Evaluator};
-use train::eval::corruption::{Corruption, SMALL_SIDE};
+use train::eval::corruption::{Corruption, Options, SMALL_SIDE};
 use train::eval::mce::{Baseline, Summary};
 
-use super::super::common::Common;
 use super::super::corruption_args::CorruptionArgs;
 use super::super::screen::Screen;
 
@@ -31,7 +30,12 @@ pub struct Selected {
     corruptions: Vec<Corruption>,
     severities: Vec<u8>,
     baseline: Option<Baseline>,
-    published: Option<Published>,
+    images: Images,
+}
+
+enum Images {
+    Published(Published),
+    Computed(Options),
 }
 
 /// What corrupted images came to.
@@ -42,7 +46,7 @@ pub struct Corrupted {
 
 impl CorruptedArgs {
     /// The flags' meaning; `None` where no corruption is asked for.
-    pub fn selected(&self) -> Result<Option<Selected>> {
+    pub fn selected(&self, seed: u64) -> Result<Option<Selected>> {
         let published = self.corruption_data.as_deref().map(Published::open).transpose()?;
         let baseline = match &self.baseline {
             Some(path) if path.as_os_str() == "alexnet" => Some(Baseline::alexnet()),
@@ -58,7 +62,11 @@ impl CorruptedArgs {
             };
         }
         let (corruptions, severities) = (self.corruptions.named("standard")?, self.corruptions.levels()?);
-        let selected = Selected { corruptions, severities, baseline, published };
+        let images = match published {
+            Some(published) => Images::Published(published),
+            None => Images::Computed(self.corruptions.options(&corruptions, seed)?),
+        };
+        let selected = Selected { corruptions, severities, baseline, images };
         if selected.baseline.is_some() && !selected.is_complete() {
             return Err(Error::new(
                 "--baseline",
@@ -84,21 +92,17 @@ impl Selected {
         self.baseline.clone().or_else(|| (imagenet && self.is_complete()).then(Baseline::alexnet))
     }
 
-    /// Measures everything for a model whose accuracy on clean images is `clean`.
+    /// Measures everything for a model whose accuracy on clean images is `clean`; published images are resized by `interpolation`.
     pub fn measure(
         &self,
-        args: &super::Args,
         evaluator: &mut Evaluator,
         data: &Arc<Dataset>,
         clean: f64,
-        common: &Common,
+        interpolation: Interpolation,
     ) -> Result<Corrupted> {
-        let reports = match &self.published {
-            Some(published) => self.read(published, args, evaluator, data)?,
-            None => {
-                let options = args.corrupted.corruptions.options(&self.corruptions, common.seed)?;
-                evaluator.corrupted(data, &self.corruptions, &self.severities, &options)?
-            }
+        let reports = match &self.images {
+            Images::Published(published) => self.read(published, evaluator, data, interpolation)?,
+            Images::Computed(options) => evaluator.corrupted(data, &self.corruptions, &self.severities, options)?,
         };
         let summary = Summary::of(&reports, 1.0 - clean, self.baseline(data).as_ref())?;
         Ok(Corrupted { reports, summary })
@@ -107,14 +111,14 @@ impl Selected {
     fn read(
         &self,
         published: &Published,
-        args: &super::Args,
         evaluator: &mut Evaluator,
         data: &Arc<Dataset>,
+        interpolation: Interpolation,
     ) -> Result<Vec<CorruptionReport>> {
         let mut reports = Vec::new();
         for &corruption in &self.corruptions {
             for &severity in &self.severities {
-                let images = published.dataset(corruption.name(), severity, data, args.data.how.interpolation())?;
+                let images = published.dataset(corruption.name(), severity, data, interpolation)?;
                 let accuracy = evaluator.outputs(&Arc::new(images))?.scores()?.accuracy();
                 let name = corruption.name().to_owned();
                 reports.push(CorruptionReport { name, severity, accuracy, comparable: true });

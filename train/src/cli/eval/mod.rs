@@ -63,7 +63,7 @@ const NAME: &str = "eval";
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let attacks = Attacks::new(&self.attacks, &self.attack)?;
-        let corruptions = self.corrupted.selected()?;
+        let corruptions = self.corrupted.selected(common.seed)?;
         self.record.prepare(NAME)?;
         let loaded = self.model.load()?;
         let (data, mask) = self.classes.open(&self.data, &loaded.config, common.seed)?;
@@ -78,9 +78,10 @@ impl Args {
         let screen = common.screen();
         let clean = self.clean.measure(&mut evaluator, &data, common.seed, &screen)?;
         let attacked = attacks.measure(&mut evaluator, &data, &screen)?;
+        let interpolation = self.data.how.interpolation();
         let corrupted = match &corruptions {
             Some(selected) => {
-                let found = selected.measure(self, &mut evaluator, &data, clean.figures.accuracy, common)?;
+                let found = selected.measure(&mut evaluator, &data, clean.figures.accuracy, interpolation)?;
                 found.show(&screen)?;
                 Some(found)
             }
@@ -89,8 +90,7 @@ impl Args {
         for warning in evaluator.warnings() {
             screen::note(format_args!("warning: {warning}"));
         }
-        let weights = self.model.weights.as_deref().map_or_else(String::new, |path| path.display().to_string());
-        let run = provenance(common, &device, &weights, &loaded, &data)?;
+        let run = provenance(common, &device, &self.model.name(), &loaded, &data)?;
         let report = results::report(run, &clean, &attacked, corrupted.as_ref());
         self.record.write(&report, NAME)?;
         let (corruptions, summary) = corrupted.as_ref().map(|found| (&found.reports, &found.summary)).unzip();

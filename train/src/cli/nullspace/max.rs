@@ -11,11 +11,14 @@ use serde::Serialize;
 use train::nullspace::boxed::{Noisy, Search, difference, largest};
 use train::nullspace::exact::permuted;
 use train::nullspace::influence::Influence;
+use train::report::lab::{Gallery, GalleryStrip, LabReport};
 
 use super::super::args::{ModelArgs, positive};
 use super::super::common::Common;
+use super::super::gallery::{of_influence, strip};
 use super::super::predict::Predictor;
-use super::{Source, Space, embedding, influences, logits, picture, prepare, shape};
+use super::super::record::of_model;
+use super::{RESULT, Source, Space, embedding, influences, logits, picture, prepare, shape};
 
 /// Find the largest noise in the nullspace that keeps images in [0, 1]
 ///
@@ -26,7 +29,7 @@ use super::{Source, Space, embedding, influences, logits, picture, prepare, shap
     after_help = "Example:\n  vitrum nullspace max --weights vit.safetensors --data cifar-10-batches-bin --search l1 --out largest"
 )]
 pub struct Args {
-    /// Folder to write into: `noisy.safetensors` and pictures
+    /// Folder to write into: `noisy.safetensors`, pictures, and nullspace.json for `vitrum report`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// What is made large, and how
@@ -100,7 +103,8 @@ impl Args {
             let order = permuted(noise, common.seed, u32::try_from(at).unwrap_or(u32::MAX));
             image.iter_mut().zip(&order).for_each(|(pixel, v)| *pixel += v);
         }
-        let mut predictor = Predictor::new(&common.device()?, &loaded, self.batch.min(images.count), common.seed)?;
+        let device = common.device()?;
+        let mut predictor = Predictor::new(&device, &loaded, self.batch.min(images.count), common.seed)?;
         let clean = logits(&mut predictor, images.pixels.clone())?;
         let [nullspace, permuted] = [&noisy, &control]
             .map(|pixels| logits(&mut predictor, pixels.clone()).and_then(|noisy| clean.compare(&noisy)));
@@ -131,9 +135,27 @@ impl Args {
             picture(&self.out, &format!("{at:05}_clean.png"), clean, dims)?;
             picture(&self.out, &format!("{at:05}_noisy.png"), noisy, dims)?;
         }
+        let mut lab = LabReport::new(of_model(common, &device, &self.model, &loaded));
+        lab.measures.extend(of_influence(&report.nullspace, "noise in the box"));
+        lab.measures.extend(of_influence(&report.permuted, "the same, permuted"));
+        lab.nullspace = Some(self.gallery(&found));
+        lab.write(self.out.join(RESULT))?;
         self.show(common, &report)?;
         common.screen().line(format_args!("written: {}", file.display()))?;
         common.screen().json(&serde_json::json!({ "max": report, "output": file }))
+    }
+
+    /// The pictures, clean beside noisy.
+    fn gallery(&self, found: &[Noisy]) -> Gallery {
+        let row = |(at, noisy): (usize, &Noisy)| -> GalleryStrip {
+            let change = format!("mean change of a pixel {:.3}", noisy.l1 / noisy.image.len().max(1) as f64);
+            let pictures = [("clean", "clean".to_owned()), ("noisy", change)];
+            strip("", pictures.map(|(kind, caption)| (format!("{at:05}_{kind}.png"), caption)))
+        };
+        Gallery {
+            note: "The largest noise in the nullspace of the patch embedding that keeps images in [0, 1].".to_owned(),
+            strips: found.iter().take(self.pictures).enumerate().map(row).collect(),
+        }
     }
 
     fn show(&self, common: &Common, report: &Report) -> Result<()> {

@@ -187,11 +187,15 @@ fn influences(screen: &Screen, rows: &[(&str, &Influence)]) -> Result<()> {
     screen.table(&rows)
 }
 
-/// Makes the folder and finds out whether `file` in it can be written.
+/// Name of the result file that `vitrum report` shows.
+const RESULT: &str = "nullspace.json";
+
+/// Makes the folder and finds out whether `file` and the result file in it can be written.
 fn prepare(folder: &Path, file: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", &error))?;
     let path = folder.join(file);
     engine::fs::check_writable(&path)?;
+    engine::fs::check_writable(folder.join(RESULT))?;
     Ok(path)
 }
 

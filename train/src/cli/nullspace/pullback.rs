@@ -14,12 +14,15 @@ use train::nullspace::approximate::{NullspaceConfig, Synthesis, Synthesiser};
 use train::nullspace::exact::permuted;
 use train::nullspace::influence::Influence;
 use train::nullspace::pullback::{PulledBack, pull_back};
+use train::report::lab::{Gallery, LabReport};
 
 use super::super::args::{DataDetails, ModelArgs, positive};
 use super::super::common::Common;
+use super::super::gallery::{of_influence, strip};
 use super::super::predict::Predictor;
+use super::super::record::provenance;
 use super::super::screen::Screen;
-use super::{embedding, influences, logits, norm, picture, pixels, prepare, shape};
+use super::{RESULT, embedding, influences, logits, norm, picture, pixels, prepare, shape};
 
 /// Carry noise on the patch tokens back to pixels: one image of noise for all images
 ///
@@ -31,7 +34,7 @@ use super::{embedding, influences, logits, norm, picture, pixels, prepare, shape
     after_help = "Example:\n  vitrum nullspace pullback --weights vit.safetensors --data cifar-10-batches-bin --limit 500 --out pulled"
 )]
 pub struct Args {
-    /// Folder to write into: `pullback.safetensors` and noise.png
+    /// Folder to write into: `pullback.safetensors`, noise.png, and nullspace.json for `vitrum report`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// safetensors with `noise` [1, patches, width] on the patch tokens [default: made here]
@@ -116,6 +119,14 @@ impl Args {
         tensor_file::write(&file, tensors.iter().map(|(name, tensor)| (*name, tensor)), &BTreeMap::new())?;
         let grey: Vec<f32> = report.pulled.noise.iter().map(|v| 0.5 + 0.5 * v).collect();
         picture(&self.out, "noise.png", &grey, dims)?;
+        let mut lab = LabReport::new(provenance(common, &device, &self.model.name(), &loaded, &data)?);
+        lab.measures.extend(of_influence(&report.pullback, "noise on the tokens, pulled back"));
+        lab.measures.extend(of_influence(&report.permuted, "the same, permuted"));
+        lab.nullspace = Some(Gallery {
+            note: "Noise on the patch tokens, carried back to pixels; grey is 0.".to_owned(),
+            strips: vec![strip("", [("noise.png".to_owned(), format!("largest change {}", self.linf))])],
+        });
+        lab.write(self.out.join(RESULT))?;
         let screen = common.screen();
         show(&screen, &report)?;
         screen.line(format_args!("written: {}", file.display()))?;

@@ -9,11 +9,14 @@ use models::tensor_file;
 use serde::Serialize;
 use train::nullspace::boxed::{Distance, Noisy, psnr, superpose};
 use train::nullspace::influence::Influence;
+use train::report::lab::{Gallery, LabReport};
 
 use super::super::args::ModelArgs;
 use super::super::common::Common;
+use super::super::gallery::{of_influence, strip};
 use super::super::predict::Predictor;
-use super::{Source, Space, embedding, influences, logits, picture, prepare, shape};
+use super::super::record::of_model;
+use super::{RESULT, Source, Space, embedding, influences, logits, picture, prepare, shape};
 
 /// Make an image that looks like one image and is taken for another
 ///
@@ -23,7 +26,8 @@ use super::{Source, Space, embedding, influences, logits, picture, prepare, shap
     after_help = "Example:\n  vitrum nullspace watermark --weights vit.safetensors --data cifar-10-batches-bin --source 3 --target 8 --out mark"
 )]
 pub struct Args {
-    /// Folder to write into: `watermark.safetensors`, source.png, target.png and superposition.png
+    /// Folder to write into: `watermark.safetensors`, source.png, target.png, superposition.png, and nullspace.json for
+    /// `vitrum report`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Position of the image that the model shall see
@@ -79,7 +83,8 @@ impl Args {
             DistanceName::L1 => Distance::L1,
         };
         let noise = superpose(&patches, &splits, &source, &target, distance)?;
-        let mut predictor = Predictor::new(&common.device()?, &loaded, 1, common.seed)?;
+        let device = common.device()?;
+        let mut predictor = Predictor::new(&device, &loaded, 1, common.seed)?;
         let clean = logits(&mut predictor, source.clone())?;
         let marked = logits(&mut predictor, noise.image.clone())?;
         let classes = [&clean, &marked, &logits(&mut predictor, target.clone())?];
@@ -102,6 +107,10 @@ impl Args {
         for (name, image) in [("source", &source), ("target", &target), ("superposition", &report.noise.image)] {
             picture(&self.out, &format!("{name}.png"), image, dims)?;
         }
+        let mut lab = LabReport::new(of_model(common, &device, &self.model, &loaded));
+        lab.measures = of_influence(&report.influence, "superposition, beside its source");
+        lab.nullspace = Some(gallery(&report));
+        lab.write(self.out.join(RESULT))?;
         let screen = common.screen();
         let class = |class: Option<usize>| class.map_or("?".to_owned(), |class| class.to_string());
         let [of_source, of_mark, of_target] = report.classes.map(class);
@@ -121,5 +130,20 @@ impl Args {
         influences(&screen, &[("superposition", &report.influence)])?;
         screen.line(format_args!("written: {}", file.display()))?;
         screen.json(&serde_json::json!({ "watermark": report, "output": file }))
+    }
+}
+
+fn gallery(report: &Report) -> Gallery {
+    let names = ["source", "superposition", "target"];
+    let pictures = names.into_iter().zip(report.classes).map(|(name, class)| {
+        let class = class.map_or_else(String::new, |class| format!("\npredicted class {class}"));
+        (format!("{name}.png"), format!("{name}{class}"))
+    });
+    Gallery {
+        note: format!(
+            "The superposition is nearest to the target among the images that the patch embedding can't tell from the source: PSNR {:.2} dB.",
+            report.psnr_target
+        ),
+        strips: vec![strip("", pictures)],
     }
 }

@@ -7,11 +7,14 @@ use engine::{DType, Result};
 use serde::Serialize;
 use train::privacy::gradients::{Analytic, Descended, Leak};
 use train::privacy::quality::Quality;
+use train::report::lab::{Gallery, LabReport};
 
 use super::super::args::{DataArgs, ModelArgs};
 use super::super::common::Common;
+use super::super::gallery::{of_quality, strip as row};
 use super::super::progress::Progress;
-use super::{DescentArgs, originals, prepare, qualities, shape, strip, write};
+use super::super::record::provenance;
+use super::{DescentArgs, RESULT, originals, prepare, qualities, shape, strip, write};
 
 /// Reconstruct images from the gradient of a training step on each alone
 ///
@@ -22,7 +25,7 @@ use super::{DescentArgs, originals, prepare, qualities, shape, strip, write};
     after_help = "Example:\n  vitrum privacy gradients --weights vit.safetensors --data cifar-10-batches-bin --limit 4 --out leaked\n  vitrum privacy gradients --weights vit.safetensors --data cifar-10-batches-bin --limit 1 --attack descent --steps 2400 --out leaked"
 )]
 pub struct Args {
-    /// Folder to write into: `reconstructed.safetensors` and strip.png
+    /// Folder to write into: `reconstructed.safetensors`, strip.png, and privacy.json for `vitrum report`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How
@@ -64,10 +67,12 @@ impl Args {
         let loaded = self.model.load()?;
         let data = self.data.open(&loaded.config, common.seed)?;
         let count = if self.data.how.limit.is_some() { data.len() } else { data.len().min(COUNT) };
-        let originals = originals(&data.subset(0..count)?)?;
+        let data = data.subset(0..count)?;
+        let originals = originals(&data)?;
         let dims = shape(&loaded.config);
         let volume: usize = dims.iter().product();
-        let mut leak = Leak::new(&common.device()?, &loaded.config, &loaded.tensors, DType::F32)?;
+        let device = common.device()?;
+        let mut leak = Leak::new(&device, &loaded.config, &loaded.tensors, DType::F32)?;
         let how = self.descent.descent(true, 0.2);
         let (mut rows, mut found) = (Vec::new(), Vec::new());
         let mut progress = Progress::new("img");
@@ -109,6 +114,14 @@ impl Args {
             AttackName::Analytic => "the closed form".to_owned(),
             AttackName::Descent => format!("{} steps of descent", how.steps),
         };
+        let mut lab = LabReport::new(provenance(common, &device, &self.model.name(), &loaded, &data)?);
+        lab.measures = of_quality(&quality, &name);
+        let caption = format!("originals above, reconstructions below; mean PSNR {:.2} dB", quality.mean_psnr);
+        lab.inversion = Some(Gallery {
+            note: format!("Images found from the gradient of a training step on each alone, by {name}."),
+            strips: vec![row("", [("strip.png".to_owned(), caption)])],
+        });
+        lab.write(self.out.join(RESULT))?;
         qualities(&screen, &[(name, quality.clone())])?;
         screen.line(format_args!("written: {}", file.display()))?;
         screen.json(&serde_json::json!({ "images": rows, "quality": quality, "descent": how, "output": file }))

@@ -7,11 +7,14 @@ use serde::Serialize;
 use train::privacy::descent::Images;
 use train::privacy::inversion::{InversionConfig, Inverted, Inverter};
 use train::privacy::quality::Quality;
+use train::report::lab::{Gallery, LabReport};
 
 use super::super::args::{DataArgs, ModelArgs, positive};
 use super::super::common::Common;
+use super::super::gallery::{of_quality, strip as row};
 use super::super::progress::Progress;
-use super::{DescentArgs, check_block, originals, prepare, qualities, shape, strip, write};
+use super::super::record::provenance;
+use super::{DescentArgs, RESULT, check_block, originals, prepare, qualities, shape, strip, write};
 
 /// Reconstruct images from the tokens after a block
 ///
@@ -22,7 +25,7 @@ use super::{DescentArgs, check_block, originals, prepare, qualities, shape, stri
     after_help = "Example:\n  vitrum privacy invert --weights vit.safetensors --data cifar-10-batches-bin --limit 16 --block 0 --block 2 --out inverted"
 )]
 pub struct Args {
-    /// Folder to write into: `reconstructed.safetensors` and a strip of pictures for each block
+    /// Folder to write into: `reconstructed.safetensors`, a strip of pictures for each block, and privacy.json for `vitrum report`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Blocks before the features; 0 for the embedded patches; may be repeated
@@ -62,7 +65,8 @@ impl Args {
         self.block.iter().try_for_each(|&block| check_block(&loaded, block))?;
         let data = self.data.open(&loaded.config, common.seed)?;
         let count = if self.data.how.limit.is_some() { data.len() } else { data.len().min(COUNT) };
-        let originals = originals(&data.subset(0..count)?)?;
+        let data = data.subset(0..count)?;
+        let originals = originals(&data)?;
         let dims = shape(&loaded.config);
         let start = Images::noise(common.seed, &originals.ids, dims).f32();
         let mut rows = vec![("noise".to_owned(), Quality::of(&originals.pixels, &start, dims)?)];
@@ -90,11 +94,26 @@ impl Args {
         let found = names.iter().zip(&reports).map(|(name, report)| (name.as_str(), report.inverted.images.as_slice()));
         let named: Vec<(&str, &[f32])> = found.chain([("images", originals.pixels.as_slice())]).collect();
         write(&file, &named, dims)?;
+        let mut lab = LabReport::new(provenance(common, &device, &self.model.name(), &loaded, &data)?);
+        lab.measures = rows.iter().flat_map(|(name, quality)| of_quality(quality, name)).collect();
+        lab.inversion = Some(gallery(&reports));
+        lab.write(self.out.join(RESULT))?;
         let screen = common.screen();
         screen.line(format_args!("{count} images, {} steps:", self.descent.steps))?;
         qualities(&screen, &rows)?;
         screen.line(format_args!("written: {}", file.display()))?;
         let noise = rows.first().map(|(_, quality)| quality);
         screen.json(&serde_json::json!({ "inversions": reports, "noise": noise, "output": file }))
+    }
+}
+
+fn gallery(reports: &[Report]) -> Gallery {
+    let strip = |Report { config, quality, .. }: &Report| {
+        let caption = format!("originals above, reconstructions below; mean PSNR {:.2} dB", quality.mean_psnr);
+        row(format!("after block {}", config.block), [(format!("block{}.png", config.block), caption)])
+    };
+    Gallery {
+        note: "Images found by descent from the tokens after a block.".to_owned(),
+        strips: reports.iter().map(strip).collect(),
     }
 }

@@ -98,11 +98,15 @@ fn shape(config: &VitConfig) -> [usize; 3] {
     [config.channels, config.image[0], config.image[1]]
 }
 
+/// Name of the result file that `vitrum report` shows.
+const RESULT: &str = "privacy.json";
+
 /// Makes the folder and finds out whether the results can be written there.
 fn prepare(folder: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", &error))?;
     let file = folder.join("reconstructed.safetensors");
     engine::fs::check_writable(&file)?;
+    engine::fs::check_writable(folder.join(RESULT))?;
     Ok(file)
 }
 

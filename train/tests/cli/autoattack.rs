@@ -1,0 +1,69 @@
+//! `vitrum autoattack`, and what is warned about where an attack's figure would mislead.
+
+use models::{Distribution, Sharing, Stochastic, StochasticLayer, VitConfig, init};
+
+use crate::common::{config, json, listing, model, run, shown_words, text};
+
+#[test]
+fn a_cascade_is_recorded_and_goes_on_where_it_stood() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (weights, out, state) = (model(folder, 10), folder.join("out"), folder.join("state"));
+    let flags = "autoattack --data synthetic --limit 6 --batch 4 --attacks apgd-ce,square --steps 3 --queries 4 --json";
+    let flags: Vec<&str> = flags.split(' ').chain(["--weights", text(&weights), "--state", text(&state)]).collect();
+    let found = json(&[&flags[..], &["--eps", "2/255,8/255", "--out", text(&out)]].concat());
+    assert_eq!(listing(&out), ["adversarial.safetensors", "autoattack.json", "metrics.jsonl"]);
+    let stages = found["report"]["stages"].as_array().unwrap();
+    assert_eq!(stages.len(), 4, "two attacks at two radii");
+    let left: Vec<u64> = stages.iter().map(|stage| stage["survivors"].as_u64().unwrap()).collect();
+    assert!(left.is_sorted_by(|a, b| a >= b), "{left:?}");
+    assert_eq!(found["warnings"].as_array().map(Vec::len), Some(0), "{found}");
+    shown_words(&out, "apgd-ce");
+    let again = json(&[&flags[..], &["--eps", "2/255,8/255"]].concat());
+    assert_eq!(again["report"], found["report"], "from the state alone");
+    let (status, message) = run(&[&flags[..], &["--eps", "4/255"]].concat());
+    assert!(status == 2 && message.contains("state"), "{message}");
+}
+
+#[test]
+fn a_randomised_model_attacked_without_its_draws_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("random.safetensors");
+    let distribution = Distribution::Uniform { half_width: 0.5 };
+    let layer = Stochastic { layer: StochasticLayer::Scale, distribution, sharing: Sharing::PerImage };
+    let random = VitConfig { stochastic: Some(layer), ..config(10) };
+    models::save(&path, &random, &init::init(&random, 5).unwrap()).unwrap();
+    let flags = ["autoattack", "--weights", text(&path), "--data", "synthetic", "--limit", "3", "--steps", "1"];
+    for (draws, warned) in [("0", true), ("1", true), ("2", false)] {
+        let (status, errors) = run(&[&flags[..], &["--attacks", "pgd", "--eot", draws]].concat());
+        assert!(status == 0 && errors.contains("NOT robustness") == warned, "{draws} draws: {errors}");
+    }
+}
+
+#[test]
+fn gradients_that_lead_nowhere_are_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // With logits this large the softmax is 0 and 1 to the last bit: cross-entropy has no slope, the margin has.
+    let mut tensors = init::init(&config(10), 5).unwrap();
+    for (_, tensor) in tensors.iter_mut().filter(|(name, _)| name == "head.weight") {
+        let values: Vec<f32> = tensor.values::<f32>().unwrap().iter().map(|value| 1e6 * value).collect();
+        *tensor = engine::Tensor::new(tensor.dims(), &values).unwrap();
+    }
+    let path = folder.join("saturated.safetensors");
+    models::save(&path, &config(10), &tensors).unwrap();
+    let (weights, out) = (model(folder, 10), folder.join("out"));
+    let flags = ["--data", "synthetic", "--limit", "8", "--steps", "1"];
+    let attack = ["attack", "--pictures", "0", "--out", text(&out)];
+    let warned = |words: &[&str]| {
+        let (status, errors) = run(&[words, &flags[..]].concat());
+        assert_eq!(status, 0, "{errors}");
+        errors.contains("gradients are 0 everywhere")
+    };
+    let saturated = ["--weights", text(&path)];
+    assert!(warned(&[&attack[..], &saturated[..]].concat()));
+    assert!(warned(&[&["eval", "--attack", "pgd"], &saturated[..]].concat()));
+    assert!(warned(&[&["autoattack", "--attacks", "fgsm"], &saturated[..]].concat()));
+    assert!(!warned(&[&attack[..], &saturated[..], &["--objective", "margin"]].concat()));
+    assert!(!warned(&[&attack[..], &["--weights", text(&weights)]].concat()));
+}
