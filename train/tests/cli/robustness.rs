@@ -8,7 +8,7 @@ use crate::common::{json, listing, model, read, run, text};
 fn autoattack_shows_survivors_per_stage_and_keeps_what_fools() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, out) = (model(folder.path(), 10), folder.path().join("aa"));
-    let flags = ["autoattack", "--weights", text(&weights), "--data", "synthetic", "--limit", "9", "--json"];
+    let flags = ["autoattack", "--weights", text(&weights), "--data", "synthetic", "--limit", "40", "--json"];
     let short = ["--steps", "2", "--queries", "3", "--out", text(&out), "--eps", "4/255,1/255"];
     let found = json(&[&flags[..], &short[..]].concat());
     let stages = found["report"]["stages"].as_array().unwrap();
@@ -18,6 +18,7 @@ fn autoattack_shows_survivors_per_stage_and_keeps_what_fools() {
     assert_eq!(stages[0]["config"]["eps"], "1/255");
     let survivors: Vec<_> = stages.iter().map(|stage| stage["survivors"].as_u64().unwrap()).collect();
     assert!(survivors.is_sorted_by(|a, b| a >= b), "{survivors:?}");
+    assert!(found["report"]["clean"].as_u64() > Some(0), "nothing was attacked");
     assert_eq!(listing(&out), ["adversarial.safetensors", "autoattack.json", "metrics.jsonl"]);
     let robust = read(&out.join("adversarial.safetensors"), "robust");
     let left = robust.values::<u8>().unwrap().iter().filter(|&&robust| robust == 1).count();
@@ -36,7 +37,7 @@ fn autoattack_shows_survivors_per_stage_and_keeps_what_fools() {
 fn the_state_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, state) = (model(folder.path(), 10), folder.path().join("state"));
-    let flags = ["autoattack", "--weights", text(&weights), "--data", "synthetic", "--limit", "4", "--attacks", "fgsm,cw"];
+    let flags = ["autoattack", "--weights", text(&weights), "--data", "synthetic", "--limit", "40", "--attacks", "fgsm,cw"];
     let more = ["--state", text(&state), "--json"];
     let first = json(&[&flags[..], &more[..]].concat());
     assert_eq!(json(&[&flags[..], &more[..]].concat())["report"], first["report"]);
@@ -49,7 +50,7 @@ fn the_state_of_another_run_is_refused() {
 fn an_audit_makes_sixteen_checks_and_fails_without_a_twin() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, out) = (model(folder.path(), 10), folder.path().join("audit"));
-    let flags = ["audit", "--weights", text(&weights), "--data", "synthetic", "--limit", "6", "--out", text(&out)];
+    let flags = ["audit", "--weights", text(&weights), "--data", "synthetic", "--limit", "40", "--out", text(&out)];
     let short = ["--steps", "2", "--apgd-steps", "2", "--queries", "3", "--noise-draws", "2"];
     let more = ["--patch-steps", "2", "--restarts", "2"];
     let (status, errors) = run(&[&flags[..], &short[..], &more[..]].concat());
