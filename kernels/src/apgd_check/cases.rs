@@ -22,7 +22,7 @@ pub fn cases() -> OpCases {
             let b = draw.range(1, 40);
             case(draw, b, schedule)
         },
-        bench: Vec::new(),
+        bench: vec![case(&mut Draw::new(6), 512, of(100, true))],
     }
 }
 

@@ -19,7 +19,7 @@ pub fn cases() -> OpCases {
             let b = draw.range(1, 40);
             case(draw, b, limit)
         },
-        bench: Vec::new(),
+        bench: vec![case(&mut Draw::new(4), 512, Limit { steps: 20, stop: true })],
     }
 }
 

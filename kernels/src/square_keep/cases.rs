@@ -20,7 +20,7 @@ pub fn cases() -> OpCases {
             let queries = draw.pick(&[1, 40]);
             case(draw, &dims, queries)
         },
-        bench: Vec::new(),
+        bench: vec![case(&mut Draw::new(4), &[64, 3, 32, 32], 5000)],
     }
 }
 
