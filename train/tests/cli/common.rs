@@ -104,18 +104,12 @@ pub fn listing(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Makes a page of a folder's results, which must hold some words.
-pub fn shown_words(folder: &Path, words: &str) -> String {
+/// Makes a page of a folder's results, which must hold a picture of the folder and some words.
+pub fn shown(folder: &Path, picture: &str, words: &str) {
     let page = folder.with_extension("html");
     run_ok(&["report", "--in", text(folder), "--out", text(&page)]);
     let html = std::fs::read_to_string(&page).unwrap();
-    assert!(html.contains(words), "{words}");
-    html
-}
-
-/// As [`shown_words`]; the page must hold a picture of the folder too.
-pub fn shown(folder: &Path, picture: &str, words: &str) {
     let bytes = std::fs::read(folder.join(picture)).unwrap();
     let url = Strip::new("").file(&bytes, "").unwrap().pictures.remove(0).url;
-    assert!(shown_words(folder, words).contains(&url), "{picture}");
+    assert!(html.contains(words) && html.contains(&url), "{words}, {picture}");
 }

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
-mod autoattack;
 mod bad_input;
 mod bench;
 mod common;
@@ -16,6 +15,7 @@ mod randomised;
 mod results;
 mod resume;
 mod robustness;
+mod warnings;
 
 use common::{json, run, run_ok};
 
@@ -37,6 +37,7 @@ fn the_help_of_every_subcommand_shows_an_example() {
         "eval",
         "attack",
         "autoattack",
+        "audit",
         "corrupt",
         "randomised",
         "nullspace",

@@ -37,7 +37,8 @@ fn autoattack_shows_survivors_per_stage_and_keeps_what_fools() {
 fn the_state_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, state) = (model(folder.path(), 10), folder.path().join("state"));
-    let flags = ["autoattack", "--weights", text(&weights), "--data", "synthetic", "--limit", "40", "--attacks", "fgsm,cw"];
+    let flags =
+        ["autoattack", "--weights", text(&weights), "--data", "synthetic", "--limit", "40", "--attacks", "fgsm,cw"];
     let more = ["--state", text(&state), "--json"];
     let first = json(&[&flags[..], &more[..]].concat());
     assert_eq!(json(&[&flags[..], &more[..]].concat())["report"], first["report"]);
@@ -63,7 +64,9 @@ fn an_audit_makes_sixteen_checks_and_fails_without_a_twin() {
     let checks = audit();
     let numbers: Vec<_> = checks.as_array().unwrap().iter().map(|check| check["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
-    assert!(checks.as_array().unwrap().iter().all(|check| check["figure"].as_str().is_some_and(|text| !text.is_empty())));
+    assert!(
+        checks.as_array().unwrap().iter().all(|check| check["figure"].as_str().is_some_and(|text| !text.is_empty()))
+    );
     let transfer = |checks: &serde_json::Value| checks[5].clone();
     assert_eq!(transfer(&checks)["passed"], false);
     assert!(transfer(&checks)["detail"].as_str().unwrap().contains("--twin"));

@@ -1,29 +1,8 @@
-//! `vitrum autoattack`, and what is warned about where an attack's figure would mislead.
+//! What is warned about where an attack's figure would mislead.
 
 use models::{Distribution, Sharing, Stochastic, StochasticLayer, VitConfig, init};
 
-use crate::common::{config, json, listing, model, run, shown_words, text};
-
-#[test]
-fn a_cascade_is_recorded_and_goes_on_where_it_stood() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let (weights, out, state) = (model(folder, 10), folder.join("out"), folder.join("state"));
-    let flags = "autoattack --data synthetic --limit 6 --batch 4 --attacks apgd-ce,square --steps 3 --queries 4 --json";
-    let flags: Vec<&str> = flags.split(' ').chain(["--weights", text(&weights), "--state", text(&state)]).collect();
-    let found = json(&[&flags[..], &["--eps", "2/255,8/255", "--out", text(&out)]].concat());
-    assert_eq!(listing(&out), ["adversarial.safetensors", "autoattack.json", "metrics.jsonl"]);
-    let stages = found["report"]["stages"].as_array().unwrap();
-    assert_eq!(stages.len(), 4, "two attacks at two radii");
-    let left: Vec<u64> = stages.iter().map(|stage| stage["survivors"].as_u64().unwrap()).collect();
-    assert!(left.is_sorted_by(|a, b| a >= b), "{left:?}");
-    assert_eq!(found["warnings"].as_array().map(Vec::len), Some(0), "{found}");
-    shown_words(&out, "apgd-ce");
-    let again = json(&[&flags[..], &["--eps", "2/255,8/255"]].concat());
-    assert_eq!(again["report"], found["report"], "from the state alone");
-    let (status, message) = run(&[&flags[..], &["--eps", "4/255"]].concat());
-    assert!(status == 2 && message.contains("state"), "{message}");
-}
+use crate::common::{config, model, run, text};
 
 #[test]
 fn a_randomised_model_attacked_without_its_draws_is_warned_about() {
@@ -44,16 +23,17 @@ fn a_randomised_model_attacked_without_its_draws_is_warned_about() {
 fn gradients_that_lead_nowhere_are_warned_about() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // With logits this large the softmax is 0 and 1 to the last bit: cross-entropy has no slope, the margin has.
+    // For images of class 3 the softmax is 1 to the last bit: cross-entropy has no slope there, the margin has.
     let mut tensors = init::init(&config(10), 5).unwrap();
-    for (_, tensor) in tensors.iter_mut().filter(|(name, _)| name == "head.weight") {
-        let values: Vec<f32> = tensor.values::<f32>().unwrap().iter().map(|value| 1e6 * value).collect();
+    for (_, tensor) in tensors.iter_mut().filter(|(name, _)| name == "head.bias") {
+        let mut values = tensor.values::<f32>().unwrap().to_vec();
+        values[3] = 1e4;
         *tensor = engine::Tensor::new(tensor.dims(), &values).unwrap();
     }
     let path = folder.join("saturated.safetensors");
     models::save(&path, &config(10), &tensors).unwrap();
     let (weights, out) = (model(folder, 10), folder.join("out"));
-    let flags = ["--data", "synthetic", "--limit", "8", "--steps", "1"];
+    let flags = ["--data", "synthetic", "--limit", "40", "--steps", "1"];
     let attack = ["attack", "--pictures", "0", "--out", text(&out)];
     let warned = |words: &[&str]| {
         let (status, errors) = run(&[words, &flags[..]].concat());
