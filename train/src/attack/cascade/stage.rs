@@ -3,7 +3,7 @@
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{AttackConfig, Norm};
+use crate::attack::{AttackConfig, EotLoss, Norm, Objective, Start};
 use crate::eps::Eps;
 
 /// One attack.
@@ -308,10 +308,7 @@ impl Stage {
         let counts = match self {
             Self::Pgd(config) => {
                 config.validate()?;
-                if config.ard || config.prm {
-                    return Err(Error::new(name, "ARD and PRM weaken an attack: they belong to training"));
-                }
-                return Ok(());
+                return plain(config, &name);
             }
             Self::Apgd(apgd) => vec![("steps", apgd.steps), ("restarts", apgd.restarts), ("targets", apgd.targets)],
             Self::Fab(fab) => vec![("steps", fab.steps), ("restarts", fab.restarts)],
@@ -325,6 +322,26 @@ impl Stage {
             (_, Some(remark)) => Err(Error::new(name, remark.clone()).help("choose another loss or fewer targets")),
             (None, None) | (Some(_), None) => Ok(()),
         }
+    }
+}
+
+/// Checks that a PGD is one that a cascade runs.
+fn plain(config: &AttackConfig, name: &str) -> Result<()> {
+    if config.ard || config.prm {
+        return Err(Error::new(name, "ARD and PRM weaken an attack: they belong to training"));
+    }
+    let knobs = [
+        ("momentum", config.momentum.is_some()),
+        ("fixed_draw", config.fixed_draw.is_some()),
+        ("accept", config.accept > 0),
+        ("eot_loss", config.eot_loss != EotLoss::MeanLoss),
+        ("start", config.start == Start::Normal),
+        ("objective", config.objective == Objective::Kl),
+    ];
+    match knobs.iter().find(|(_, is_set)| *is_set) {
+        None => Ok(()),
+        Some((knob, _)) => Err(Error::new(name, format!("a cascade does not know this {knob}"))
+            .help("vitrum attack and vitrum randomised run such an attack on its own")),
     }
 }
 
@@ -354,6 +371,17 @@ mod tests {
         assert!(stages.iter().all(|stage| stage.validate(5).is_ok()));
         let nine = Stage::Fab(Fab::new(Norm::Linf, Eps::fraction(8, 255)));
         assert!(nine.validate(5).unwrap_err().to_string().contains("5 classes"));
+    }
+
+    #[test]
+    fn knobs_that_a_cascade_would_ignore_are_refused_by_name() {
+        let of = |config: AttackConfig| Stage::Pgd(config).validate(10).unwrap_err().to_string();
+        let base = AttackConfig::default;
+        assert!(of(AttackConfig { momentum: Some(1.0), ..base() }).contains("momentum"));
+        assert!(of(AttackConfig { accept: 10, ..base() }).contains("accept"));
+        assert!(of(AttackConfig { objective: Objective::Kl, ..base() }).contains("objective"));
+        assert!(of(AttackConfig { prm: true, ..base() }).contains("PRM"));
+        assert!(Stage::Pgd(base()).validate(10).is_ok());
     }
 
     #[test]
