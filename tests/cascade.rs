@@ -281,6 +281,25 @@ impl Small {
     }
 }
 
+#[test]
+fn labels_that_are_no_class_of_the_model_are_refused() -> Result<()> {
+    let Small { config, tensors, data } = Small::new(3)?;
+    let names = (0..=config.classes).map(|class| format!("class {class}")).collect();
+    let labels = vec![0, i32::try_from(config.classes).unwrap_or(0), 0];
+    let other = Arc::new(Dataset::new("drawn", data.dims(), vec![0; 3 * data.volume()], labels, names)?);
+    let device = cpu();
+    let mut evaluator = Evaluator::new(&device, &config, &tensors, 3, 0, 0)?;
+    let clean = evaluator.outputs(&data)?;
+    let targets = Targets { device: &device, config: &config, tensors: &tensors, data: &other, clean: &clean };
+    let campaign = Campaign::new(targets, Options::default()).err();
+    let attack = evaluator.attacked(&other, &AttackConfig::default(), &mut |_| Ok(())).err();
+    for error in [campaign, attack] {
+        let text = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(text.contains("a label is no class of the model") && text.contains("sample"), "{text}");
+    }
+    Ok(())
+}
+
 /// All attacks, short, of which every one leaves some samples and fools with others.
 fn stages(norm: Norm) -> Vec<Stage> {
     let eps = |levels: u32| Eps::fraction(levels * if norm == Norm::L2 { 26 } else { 1 }, 255);
