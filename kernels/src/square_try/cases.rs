@@ -87,6 +87,7 @@ fn naive<T: Real>(search: Search, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
             id: if search.draws == Draws::Shared { 0 } else { ids[i] },
             philox: Philox::from_state([words[0], words[1], judged, 0], Stream::named(STREAM)),
             dims: [c, h, w],
+            pyramids: inputs[6].values::<T>()?,
         };
         trial.extend(reference::propose(search.ball, &sample));
     }

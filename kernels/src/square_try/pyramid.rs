@@ -46,3 +46,36 @@ fn scale_to_one(values: &mut [f64]) {
         values.iter_mut().for_each(|value| *value /= length);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Windows added one after the other, as the attack's authors define the shape.
+    fn nested(rows: usize, columns: usize) -> Vec<f64> {
+        let mut values = vec![0.0; rows * columns];
+        let (top, left) = (rows / 2, columns / 2);
+        for j in 0..(rows / 2 + 1).max(columns / 2 + 1) {
+            for row in (0..rows).filter(|row| row + j >= top && *row <= top + j) {
+                for column in (0..columns).filter(|column| column + j >= left && *column <= left + j) {
+                    values[row * columns + column] += 1.0 / ((j + 1) as f64).powi(2);
+                }
+            }
+        }
+        scale_to_one(&mut values);
+        values
+    }
+
+    #[test]
+    fn pyramids_are_nested_windows_of_length_one() {
+        for side in 1..40 {
+            let mut wanted = nested(side / 2, side);
+            wanted.extend(nested(side - side / 2, side).iter().map(|value| -value));
+            scale_to_one(&mut wanted);
+            let found = two_sided(side);
+            assert_eq!(found.len(), wanted.len());
+            assert!(found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-14), "side {side}");
+            assert!((found.iter().map(|value| value * value).sum::<f64>() - 1.0).abs() < 1e-12, "side {side}");
+        }
+    }
+}

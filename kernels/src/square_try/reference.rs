@@ -13,6 +13,8 @@ pub(super) struct Sample<'a, T> {
     pub id: u32,
     pub philox: Philox,
     pub dims: [usize; 3],
+    /// The table of [`pyramids`](super::pyramids).
+    pub pyramids: &'a [T],
 }
 
 impl<T: Real> Sample<'_, T> {
@@ -43,26 +45,33 @@ impl<T: Real> Sample<'_, T> {
     }
 }
 
-fn share(i: u32) -> f64 {
-    let mut p = 0.8;
-    for end in [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000] {
-        p = if i > end { p / 2.0 } else { p };
-    }
-    p
+/// How often the share of the pixels, .8 at first, was halved before proposal i.
+fn halvings(i: u32) -> usize {
+    [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|&&end| i > end).count()
+}
+
+/// Side of a square in L2.
+fn side_of(share: f64, h: usize, w: usize) -> usize {
+    (rounded(share, h, w).max(3) | 1).min(h).min(w)
+}
+
+fn rounded(share: f64, h: usize, w: usize) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the larger side of the image")]
+    let side = (share * (h * w) as f64).sqrt().round_ties_even() as usize;
+    side
 }
 
 pub(super) fn propose<T: Real>(ball: Ball, sample: &Sample<T>) -> Vec<T> {
     let [_, h, w] = sample.dims;
-    let pixels = (h * w) as f64;
     let Some(i) = sample.judged.checked_sub(1) else {
         return if ball == Ball::Linf { stripes(sample) } else { tiles(sample) };
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the larger side of the image")]
-    let side = (share(i) * pixels).sqrt().round_ties_even() as usize;
+    let halvings = halvings(i);
+    let share = 0.8 / f64::from(1 << halvings);
     if ball == Ball::Linf {
-        return square(sample, side.max(1).min(h).min(w));
+        return square(sample, rounded(share, h, w).max(1).min(h).min(w));
     }
-    move_window(sample, (side.max(3) | 1).min(h).min(w))
+    move_window(sample, halvings, side_of(share, h, w))
 }
 
 fn stripes<T: Real>(sample: &Sample<T>) -> Vec<T> {
@@ -90,28 +99,15 @@ fn norm<T: Real>(values: &[T]) -> T {
     T::from_f64(values.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt())
 }
 
-/// Nested windows added one after the other.
-fn rectangle<T: Real>(rows: usize, columns: usize) -> Vec<T> {
-    let mut values = vec![0.0_f64; rows * columns];
-    let (top, left) = (rows / 2, columns / 2);
-    // The window starts at top - j, left - j, which may lie outside, and has 2 j + 1 rows and columns.
-    for j in 0..(rows / 2 + 1).max(columns / 2 + 1) {
-        for row in (0..rows).filter(|row| row + j >= top && *row <= top + j) {
-            for column in (0..columns).filter(|column| column + j >= left && *column <= left + j) {
-                values[row * columns + column] += 1.0 / ((j + 1) as f64 * (j + 1) as f64);
-            }
-        }
-    }
-    let length = norm(&values);
-    values.into_iter().map(|value| T::from_f64(value / length)).collect()
-}
-
-fn pyramid<T: Real>(side: usize, transposed: bool) -> Vec<T> {
-    let mut values: Vec<T> = if side > 1 { rectangle(side / 2, side) } else { Vec::new() };
-    values.extend(rectangle::<T>(side - side / 2, side).into_iter().map(|value| -value));
-    let length = norm(&values);
+/// The shape of a side, read from the table that the attack is given: the tiles' first, then one per halving of the share.
+fn pyramid<T: Real>(sample: &Sample<T>, halvings: Option<usize>, side: usize, transposed: bool) -> Vec<T> {
+    let [_, h, w] = sample.dims;
+    let tile = (h / 5).max(1);
+    let before = |halvings: usize| (0..halvings).map(|n| side_of(0.8 / f64::from(1 << n), h, w).pow(2)).sum::<usize>();
+    let start = halvings.map_or(0, |halvings| tile * tile + before(halvings));
+    let shape = &sample.pyramids[start..start + side * side];
     let at = |i: usize| if transposed { i % side * side + i / side } else { i };
-    (0..values.len()).map(|i| values[at(i)] / length).collect()
+    (0..shape.len()).map(|i| shape[at(i)]).collect()
 }
 
 fn scaled<T: Real>(sample: &Sample<T>, delta: &[T]) -> Vec<T> {
@@ -127,7 +123,7 @@ fn tiles<T: Real>(sample: &Sample<T>) -> Vec<T> {
     let mut delta = vec![T::ZERO; sample.image.len()];
     let count = along(h) * along(w);
     for tile in 0..count {
-        let shape = pyramid::<T>(side, sample.uniform(16 + count * c + tile) >= 0.5);
+        let shape = pyramid(sample, None, side, sample.uniform(16 + count * c + tile) >= 0.5);
         for channel in 0..c {
             for (i, &height) in shape.iter().enumerate() {
                 let row = start + tile / along(w) * side + i / side;
@@ -139,10 +135,10 @@ fn tiles<T: Real>(sample: &Sample<T>) -> Vec<T> {
     scaled(sample, &delta)
 }
 
-fn move_window<T: Real>(sample: &Sample<T>, side: usize) -> Vec<T> {
+fn move_window<T: Real>(sample: &Sample<T>, halvings: usize, side: usize) -> Vec<T> {
     let [c, h, w] = sample.dims;
     let (to, from) = (sample.window([0, 1], side), sample.window([2, 3], side));
-    let shape = pyramid::<T>(side, sample.uniform(4) >= 0.5);
+    let shape = pyramid(sample, Some(halvings), side, sample.uniform(4) >= 0.5);
     let inside = |[top, left]: [usize; 2], i: usize| {
         let (row, column) = (i / w % h, i % w);
         row >= top && row < top + side && column >= left && column < left + side
