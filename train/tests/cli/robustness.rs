@@ -1,5 +1,8 @@
 //! AutoAttack and the audit, from the command line.
 
+use std::path::Path;
+use std::process::Command;
+
 use models::tensor_file::TensorFile;
 
 use crate::common::{json, listing, model, read, run, text};
@@ -45,6 +48,44 @@ fn the_state_of_another_run_is_refused() {
     let (status, errors) = run(&[&flags[..], &more[..], &["--seed", "1"]].concat());
     assert!(status == 2 && errors.contains("another run"), "{errors}");
     assert!(TensorFile::open(state.join("slots.safetensors")).is_ok() || state.join("journal.bin").exists());
+}
+
+/// No file may grow beyond some 20 KiB, room for one record of a fooled sample and a part of the next: a write beyond fails, as on a full
+/// disk, or kills the process in its midst.
+#[cfg(unix)]
+fn with_small_files(kills: bool, args: &[&str]) -> (Option<i32>, String) {
+    let shell = if kills { "ulimit -f 40; exec \"$@\"" } else { "trap '' 25; ulimit -f 40; exec \"$@\"" };
+    let binary = Path::new(env!("CARGO_BIN_EXE_vitrum"));
+    let output = Command::new("sh").args(["-c", shell, "sh"]).arg(binary).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_and_a_kill_in_the_midst_of_a_write_lose_no_more_than_was_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = model(folder.path(), 10);
+    let flags = ["autoattack", "--weights", text(&weights), "--data", "synthetic", "--limit", "40", "--batch", "2"];
+    let attacks = ["--attacks", "fgsm,cw", "--eps", "32/255", "--json"];
+    let report = |state: &Path| json(&[&flags[..], &attacks[..], &["--state", text(state)]].concat())["report"].clone();
+    let whole = folder.path().join("whole");
+    let undisturbed = report(&whole);
+    let length = |state: &Path| std::fs::metadata(state.join("journal.bin")).unwrap().len();
+    for kills in [false, true] {
+        let state = folder.path().join(format!("state-{kills}"));
+        let (status, errors) =
+            with_small_files(kills, &[&flags[..], &attacks[..], &["--state", text(&state)]].concat());
+        if kills {
+            assert_eq!(status, None, "no signal ended it: {errors}");
+        } else {
+            assert!(status == Some(2) && errors.contains("journal.bin"), "{status:?} {errors}");
+        }
+        // What was on disk is used: it is not empty, and ends within a record.
+        assert!(length(&state) > 12_288 && length(&state) < length(&whole), "{}", length(&state));
+        assert_eq!(report(&state), undisturbed);
+        let journal = |state: &Path| std::fs::read(state.join("journal.bin")).unwrap();
+        assert!(journal(&state) == journal(&whole), "the journals differ");
+    }
 }
 
 #[test]
