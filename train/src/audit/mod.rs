@@ -222,7 +222,7 @@ impl<'a> Audit<'a> {
     fn measures(&mut self) -> Vec<Measure> {
         let mut measures = Vec::new();
         let mut add = |name: String, value: Result<f64>| {
-            measures.extend(value.ok().map(|value| Measure { name, value, on: "clean".to_owned() }));
+            measures.extend(value.ok().map(|value| Measure::new(name, value, "clean")));
         };
         add("accuracy".to_owned(), self.clean_accuracy());
         for stage in self.ensemble() {

@@ -10,12 +10,15 @@ use models::tensor_file;
 use train::attack::AttackConfig;
 use train::attack::patch_fool::PatchFoolConfig;
 use train::eval::accuracy::{Attacked, Evaluator, argmax};
+use train::report::lab::{LabReport, Measure};
+use train::report::measures;
 use train::report::picture::png;
 
 use super::args::{DataArgs, ModelArgs, positive};
 use super::attack_args::{AttackArgs, AttackName, describe, describe_patch};
 use super::common::Common;
 use super::progress::Progress;
+use super::record::{provenance, to_value};
 use super::screen;
 
 /// Attack images and write the results as safetensors and PNG files
@@ -49,6 +52,8 @@ pub struct Args {
     model: ModelArgs,
 }
 
+const NAME: &str = "attack";
+
 const EXAMPLE: &str = "\
 Example:
   vitrum attack --weights runs/clean/model.safetensors --data cifar-10-batches-bin --limit 100 --eps 8/255 --out attacked";
@@ -78,10 +83,6 @@ impl What {
     }
 }
 
-fn json(report: &impl serde::Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(report).map_err(|error| Error::new("--json", error.to_string()))
-}
-
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let what = match self.name {
@@ -106,14 +107,14 @@ impl Args {
             progress.show(&what.name(), results.labels.len(), data.len(), "");
             Ok(())
         };
-        let (line, total, report) = match &what {
+        let (line, (total, accuracy), report) = match &what {
             What::InBall(config) => {
                 let report = evaluator.attacked(&data, config, &mut each)?;
-                (describe(&report), report.total, json(&report)?)
+                (describe(&report), (report.total, report.accuracy), to_value(&report)?)
             }
             What::PatchFool(config) => {
                 let report = evaluator.patched(&data, config, &mut each)?;
-                (describe_patch(&report), report.measured.total, json(&report)?)
+                (describe_patch(&report), (report.measured.total, report.measured.accuracy), to_value(&report)?)
             }
         };
         progress.finish();
@@ -126,9 +127,13 @@ impl Args {
         for warning in evaluator.warnings() {
             screen::note(format_args!("warning: {warning}"));
         }
-        let warnings = evaluator.warnings();
+        let mut lab = LabReport::new(provenance(common, &device, &self.model.name(), &loaded, &data)?);
+        lab.warnings = evaluator.warnings().to_vec();
+        lab.measures = vec![Measure::new("accuracy", accuracy, what.name())];
+        lab.run.settings.insert(format!("attack {}", what.name()), report["config"].clone());
+        measures::write(&lab, NAME, Some(&self.out), None)?;
         screen.json(&serde_json::json!({
-            "attack": report, "misclassified": fooled, "output": file, "warnings": warnings,
+            "attack": report, "misclassified": fooled, "output": file, "warnings": lab.warnings,
         }))
     }
 }

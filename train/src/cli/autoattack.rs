@@ -158,14 +158,15 @@ impl Args {
         let verified = if draws == 0 { Some(verify(&mut evaluator, &data, &campaign.samples)?) } else { None };
         let outcome = Outcome { report, samples: campaign.samples, verified, remarks };
         self.show(common, &outcome)?;
-        let lab = self.lab(run, &outcome);
+        let mut lab = self.lab(run, &outcome);
+        lab.warnings = warnings;
         self.record.write(&lab, NAME)?;
         if let Some(folder) = self.record.folder() {
             write_images(&folder.join("adversarial.safetensors"), &data, &outcome.samples)?;
         }
         common.screen().json(&serde_json::json!({
             "report": outcome.report, "verified": outcome.verified, "curve": lab.attacks,
-            "remarks": outcome.remarks, "warnings": warnings, "data": lab.run.data, "weights": lab.run.weights,
+            "remarks": outcome.remarks, "warnings": lab.warnings, "data": lab.run.data, "weights": lab.run.weights,
         }))
     }
 
@@ -333,10 +334,9 @@ impl Args {
     fn lab(&self, run: lab::Provenance, outcome: &Outcome) -> LabReport {
         let report = &outcome.report;
         let mut found = LabReport::new(run);
-        let measure = |name: &str, value: f64| Measure { name: name.to_owned(), value, on: "clean".to_owned() };
-        found.measures.push(measure("accuracy", share(report.clean, report.total)));
+        found.measures.push(Measure::new("accuracy", share(report.clean, report.total), "clean"));
         if !self.minimum_norm {
-            found.measures.push(measure(&format!("accuracy.{}", self.title()), report.robust_accuracy));
+            found.measures.push(Measure::new(format!("accuracy.{}", self.title()), report.robust_accuracy, "clean"));
             let largest = report.stages.last().map(|stage| stage.config.eps().clone());
             let at_largest = report.stages.iter().filter(|stage| Some(stage.config.eps()) == largest.as_ref());
             let norm = if Norm::from(self.norm) == Norm::Linf { "Linf" } else { "L2" };

@@ -10,15 +10,11 @@ pub fn strip(title: impl Into<String>, pictures: impl IntoIterator<Item = (Strin
     GalleryStrip { title: title.into(), pictures: pictures.into_iter().map(picture).collect() }
 }
 
-fn measure(name: &str, value: f64, on: &str) -> Measure {
-    Measure { name: name.to_owned(), value, on: on.to_owned() }
-}
-
 /// How near reconstructions came.
 pub fn of_quality(quality: &Quality, on: &str) -> Vec<Measure> {
     let optional = [("ssim", quality.mean_ssim), ("reidentified", quality.reidentified)];
-    let optional = optional.into_iter().filter_map(|(name, value)| Some(measure(name, value?, on)));
-    std::iter::once(measure("psnr", quality.mean_psnr, on)).chain(optional).collect()
+    let optional = optional.into_iter().filter_map(|(name, value)| Some(Measure::new(name, value?, on)));
+    std::iter::once(Measure::new("psnr", quality.mean_psnr, on)).chain(optional).collect()
 }
 
 /// What noise did to a model's outputs.
@@ -31,5 +27,5 @@ pub fn of_influence(influence: &Influence, on: &str) -> Vec<Measure> {
         ("mse_logits", mse_logits),
         ("mse_probs", mse_probs),
     ];
-    named.map(|(name, &value)| measure(name, value, on)).to_vec()
+    named.map(|(name, &value)| Measure::new(name, value, on)).to_vec()
 }

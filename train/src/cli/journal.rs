@@ -65,10 +65,9 @@ impl Journal {
 
     /// The run is over: its measures, and `train.json`.
     pub fn finish(mut self, folder: &Path, run: Provenance, accuracy: Option<f64>) -> Result<()> {
-        let measure = |name: &str, value: f64, on: &str| Measure { name: name.to_owned(), value, on: on.to_owned() };
         let mut report = LabReport::new(run);
-        report.measures.extend(self.loss.map(|loss| measure("loss", loss, LAST_STEP)));
-        report.measures.extend(accuracy.map(|accuracy| measure("accuracy", accuracy, TEST_IMAGES)));
+        report.measures.extend(self.loss.map(|loss| Measure::new("loss", loss, LAST_STEP)));
+        report.measures.extend(accuracy.map(|accuracy| Measure::new("accuracy", accuracy, TEST_IMAGES)));
         measures::append(&mut self.log, &report.run, &report.measures)?;
         report.write(folder.join("train.json"))
     }

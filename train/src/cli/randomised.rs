@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use engine::Result;
 use train::eval::randomised::{Judgement, Randomised, RandomisedConfig, RandomisedReport};
+use train::report::lab::{LabReport, Measure, Provenance};
 
 use super::args::{DataArgs, ModelArgs, positive};
 use super::attack_args::{AttackArgs, AttackName};
 use super::common::Common;
 use super::progress::Progress;
+use super::record::{RecordArgs, provenance, to_value};
 use super::screen;
 
 /// Measure a randomised model: expected accuracy of single draws and of majorities, under attacks that know its randomness
@@ -42,8 +44,12 @@ pub struct Args {
     #[command(flatten)]
     attack: AttackArgs,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     model: ModelArgs,
 }
+
+const NAME: &str = "randomised";
 
 const EXAMPLE: &str = "\
 Example:
@@ -60,6 +66,7 @@ impl Args {
             ..RandomisedConfig::new(self.attack.config(self.name)?)
         };
         config.validate()?;
+        self.record.prepare(NAME)?;
         let loaded = self.model.load()?;
         let data = Arc::new(self.data.open(&loaded.config, common.seed)?);
         let (batch, device) = (self.batch.min(data.len()), common.device()?);
@@ -73,8 +80,39 @@ impl Args {
         for warning in &report.warnings {
             screen::note(format_args!("warning: {warning}"));
         }
+        let run = provenance(common, &device, &self.model.name(), &loaded, &data)?;
+        self.record.write(&lab(run, &report)?, NAME)?;
         screen.json(&report)
     }
+}
+
+fn lab(run: Provenance, report: &RandomisedReport) -> Result<LabReport> {
+    let mut lab = LabReport::new(run);
+    lab.warnings.clone_from(&report.warnings);
+    lab.measures = judged("clean", &report.clean);
+    for attack in &report.attacks {
+        let on = format!("{} {}", attack.kind, attack.name);
+        lab.measures.extend(judged(&on, &attack.judgement));
+        lab.run.settings.insert(format!("attack {on}"), to_value(&attack.config)?);
+    }
+    let fixed = &report.fixed;
+    let on_draw = format!("draw {}, fixed", fixed.draw);
+    lab.measures.extend([
+        Measure::new("worst_case", report.worst_case, "all attacks"),
+        Measure::new("accuracy", fixed.clean, on_draw.clone()),
+        Measure::new("accuracy", fixed.accuracy, format!("{on_draw}, attacked")),
+        Measure::new("accuracy", fixed.twin, "mean network, attacked"),
+    ]);
+    Ok(lab)
+}
+
+/// Expected accuracy of a single draw, its interval over images, and majorities.
+fn judged(on: &str, found: &Judgement) -> Vec<Measure> {
+    let Judgement { single, over_samples, votes, .. } = found;
+    let interval = [("accuracy_low", over_samples.low), ("accuracy_high", over_samples.high)];
+    let votes = votes.iter().map(|vote| Measure::new(format!("accuracy_vote{}", vote.draws), vote.accuracy, on));
+    let fixed = [("accuracy", *single)].into_iter().chain(interval).map(|(name, value)| Measure::new(name, value, on));
+    fixed.chain(votes).collect()
 }
 
 fn percent(share: f64) -> String {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Command};
 use engine::{Device, Error, Result};
 use models::Loaded;
+use serde::Serialize;
 use serde_json::Value;
 use vitrum_train::data::Dataset;
 use vitrum_train::report::lab::{LabReport, Provenance};
@@ -78,6 +79,11 @@ pub fn bare(common: &Common, device: &Device) -> Provenance {
         settings: common.invocation.settings.clone(),
         ..Provenance::default()
     }
+}
+
+/// As JSON.
+pub fn to_value(value: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| Error::new("result", error.to_string()))
 }
 
 /// The command line, and every flag's value.

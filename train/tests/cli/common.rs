@@ -104,6 +104,21 @@ pub fn listing(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Result file `name` of a folder, and the page that `vitrum report` makes of the folder.
+pub fn result(folder: &Path, name: &str) -> (serde_json::Value, String) {
+    let written = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    let page = folder.with_extension("html");
+    run_ok(&["report", "--in", text(folder), "--out", text(&page)]);
+    (serde_json::from_str(&written).unwrap(), std::fs::read_to_string(&page).unwrap())
+}
+
+/// Value of a measure in a result file.
+pub fn measured(result: &serde_json::Value, name: &str, on: &str) -> f64 {
+    let measures = result["measures"].as_array().unwrap();
+    let found = measures.iter().find(|measure| measure["name"] == name && measure["on"] == on);
+    found.ok_or_else(|| format!("no {name} on {on}: {result}")).unwrap()["value"].as_f64().unwrap()
+}
+
 /// Makes a page of a folder's results, which must hold a picture of the folder and some words.
 pub fn shown(folder: &Path, picture: &str, words: &str) {
     let page = folder.with_extension("html");

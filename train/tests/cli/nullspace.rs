@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use models::{VitConfig, init};
 use vitrum_tests::real_data;
 
-use crate::common::{batch, config, json, listing, model, read, run, run_ok, shown, text};
+use crate::common::{batch, config, json, listing, measured, model, read, result, run, run_ok, shown, text};
 
 /// Largest |difference| over largest |value|, of what a model says of two sets of images.
 fn relative_change(folder: &Path, weights: &Path, file: &Path, [clean, noisy]: [&str; 2]) -> f64 {
@@ -123,7 +123,12 @@ fn noise_carries_over_to_models_with_the_same_embedding_only() {
         }
         assert!(mse(2, "noise") > 1e-6, "{found}");
     };
-    check(&["--linf", "0.3"]);
+    let record = folder.join("transferred");
+    check(&["--linf", "0.3", "--out", text(&record)]);
+    let (written, page) = result(&record, "transfer");
+    assert!(measured(&written, "mse_logits", &format!("{}, noise", text(&different))) > 1e-6, "{written}");
+    assert!(measured(&written, "agreement", &format!("{}, noise", text(&same))) == 1.0, "{written}");
+    assert!(page.contains("permuted noise"), "{page}");
     // Noise of another command, one for each image.
     let out = folder.join("max");
     let max = ["nullspace", "max", "--weights", text(&weights), "--input", text(&input), "--search", "sum"];

@@ -3,7 +3,7 @@
 use models::init;
 use vitrum_tests::real_data;
 
-use crate::common::{config, json, listing, model, read, run, shown, text};
+use crate::common::{config, json, listing, measured, model, read, result, run, shown, text};
 
 #[test]
 fn gradients_give_the_image_and_its_label_away() {
@@ -66,8 +66,13 @@ fn an_untrained_model_has_no_members_and_shadows_are_at_least_two() {
     let args =
         ["privacy", "membership", "--weights", text(&weights), "--data", "synthetic", "--limit", "150", "--json"];
     let flags: Vec<&str> = shadows.iter().flat_map(|path| ["--shadow", text(path)]).collect();
-    let found = json(&[&args[..], &flags].concat());
+    let out = folder.join("membership");
+    let found = json(&[&args[..], &flags, &["--out", text(&out)]].concat());
     let attacks = found["attacks"].as_array().unwrap();
+    let (written, page) = result(&out, "membership");
+    let auc = measured(&written, "membership_auc", "likelihood ratio");
+    assert_eq!(auc, attacks[3]["auc"].as_f64().unwrap());
+    assert!(page.contains("membership_tpr_at_0.1%_fpr") && page.contains("others"), "{page}");
     let names: Vec<&str> = attacks.iter().map(|row| row["attack"].as_str().unwrap()).collect();
     assert_eq!(names, ["loss", "entropy", "confidence", "likelihood ratio"]);
     for row in attacks {

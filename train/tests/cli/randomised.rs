@@ -2,7 +2,7 @@
 
 use models::{Distribution, Sharing, Stochastic, StochasticLayer, VitConfig, init};
 
-use crate::common::{config, json, model, read, run, text};
+use crate::common::{config, json, measured, model, read, result, run, text};
 
 #[test]
 fn mim_and_patch_fool_write_what_they_found() {
@@ -24,6 +24,10 @@ fn mim_and_patch_fool_write_what_they_found() {
     let clean = json(&[&flags[..], &more[..], &["--eps", "0", "--alpha", "0"]].concat());
     assert!(clean["attack"]["accuracy"].is_number());
     assert_eq!(read(&out.join("adversarial.safetensors"), "images").dims(), [5, 3, 32, 32]);
+    let (written, page) = result(&out, "attack");
+    assert_eq!(measured(&written, "accuracy", "pgd3-linf"), clean["attack"]["accuracy"].as_f64().unwrap());
+    assert_eq!(written["run"]["settings"]["attack pgd3-linf"]["eps"], "0");
+    assert!(page.contains("pgd3-linf") && written["run"]["weights"]["sha256"].is_string(), "{written}");
 
     let both = ["--attack", "patch-fool", "--attack", "mim", "--steps", "2", "--json"];
     let found = json(&[&["eval"][..], &flags[1..], &both[..]].concat());
@@ -41,13 +45,23 @@ fn a_randomised_model_is_measured_by_draws_and_one_draw_is_warned_about() {
     models::save(&path, &random, &init::init(&random, 5).unwrap()).unwrap();
     let flags = ["--weights", text(&path), "--data", "synthetic", "--limit", "5", "--steps", "2"];
     let more = ["--sweep", "1,3", "--draws", "9", "--votes", "3,9"];
-    let found = json(&[&["randomised", "--json"][..], &flags[..], &more[..]].concat());
+    let out = folder.path().join("judged");
+    let found = json(&[&["randomised", "--json", "--out", text(&out)][..], &flags[..], &more[..]].concat());
     let kinds: Vec<_> = found["attacks"].as_array().unwrap().iter().map(|attack| attack["kind"].as_str()).collect();
     assert_eq!(kinds, [Some("eot1"), Some("eot3"), Some("twin")]);
     assert_eq!((found["samples"].as_u64(), found["shared"].as_str()), (Some(5), Some("perimage")));
     let (low, high) = (&found["clean"]["pooled"]["low"], &found["clean"]["pooled"]["high"]);
     assert!(low.as_f64().unwrap() < high.as_f64().unwrap(), "{found}");
     assert!(found["warnings"][0]["problem"].as_str().unwrap().contains("NOT robustness"), "{found}");
+    let (written, page) = result(&out, "randomised");
+    let attack = &found["attacks"][1];
+    let on = format!("eot3 {}", attack["name"].as_str().unwrap());
+    let judgement = &attack["judgement"];
+    assert_eq!(measured(&written, "accuracy", &on), judgement["single"].as_f64().unwrap());
+    assert_eq!(measured(&written, "accuracy_high", &on), judgement["over_samples"]["high"].as_f64().unwrap());
+    assert_eq!(measured(&written, "accuracy_vote9", "clean"), found["clean"]["votes"][1]["accuracy"].as_f64().unwrap());
+    assert_eq!(measured(&written, "worst_case", "all attacks"), found["worst_case"].as_f64().unwrap());
+    assert!(page.contains("<h2>Warnings</h2>") && page.contains("NOT robustness"), "the page hides the warning");
 
     let (status, errors) = run(&[&["eval", "--attack", "pgd"][..], &flags[..]].concat());
     assert!(status == 0 && errors.contains("NOT robustness"), "{errors}");

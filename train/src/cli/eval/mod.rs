@@ -91,13 +91,14 @@ impl Args {
             screen::note(format_args!("warning: {warning}"));
         }
         let run = provenance(common, &device, &self.model.name(), &loaded, &data)?;
-        let report = results::report(run, &clean, &attacked, corrupted.as_ref());
+        let mut report = results::report(run, &clean, &attacked, corrupted.as_ref());
+        report.warnings = evaluator.warnings().to_vec();
         self.record.write(&report, NAME)?;
         let (corruptions, summary) = corrupted.as_ref().map(|found| (&found.reports, &found.summary)).unzip();
         screen.json(&serde_json::json!({
             "clean": clean.figures, "over_seeds": clean.over_seeds, "per_class": clean.per_class, "calibration": clean.calibration,
             "attacks": attacked.in_balls, "patch_attacks": attacked.on_patches, "corruptions": corruptions.map_or(&[][..], Vec::as_slice), "corruption_summary": summary,
-            "warnings": evaluator.warnings(), "data": report.run.data, "weights": report.run.weights,
+            "warnings": report.warnings, "data": report.run.data, "weights": report.run.weights,
         }))
     }
 }

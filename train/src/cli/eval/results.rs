@@ -16,7 +16,7 @@ pub fn report(run: Provenance, clean: &Clean, attacks: &Reports, corrupted: Opti
     report.measures = named(&clean.figures, "clean");
     if let Some(scaling) = &clean.calibration.temperature {
         report.measures.extend(named(&clean.calibration.before, "kept part"));
-        report.measures.push(measure("temperature", scaling.temperature, "held-out part"));
+        report.measures.push(Measure::new("temperature", scaling.temperature, "held-out part"));
         report.measures.extend(named(&scaling.after, "kept part, scaled"));
     }
     report.calibration = Some(clean.calibration.clone());
@@ -37,26 +37,22 @@ pub fn report(run: Provenance, clean: &Clean, attacks: &Reports, corrupted: Opti
 
 /// Accuracy under an attack, and what the attack was.
 fn attacked(report: &mut LabReport, on: &str, accuracy: f64, config: &impl serde::Serialize) {
-    report.measures.push(measure("accuracy", accuracy, on));
+    report.measures.push(Measure::new("accuracy", accuracy, on));
     let configuration = serde_json::to_value(config).unwrap_or_default();
     report.run.settings.insert(format!("attack {on}"), configuration);
 }
 
-fn measure(name: &str, value: f64, on: &str) -> Measure {
-    Measure { name: name.to_owned(), value, on: on.to_owned() }
-}
-
 fn named(calibration: &Calibration, on: &str) -> Vec<Measure> {
-    calibration.measures().into_iter().map(|(name, value)| measure(name, value, on)).collect()
+    calibration.measures().into_iter().map(|(name, value)| Measure::new(name, value, on)).collect()
 }
 
 fn corruption_measures(map: &CorruptionMap, summary: &Summary) -> Vec<Measure> {
-    let each = map.cells.iter().map(|cell| measure("accuracy", cell.accuracy, &cell.label()));
+    let each = map.cells.iter().map(|cell| Measure::new("accuracy", cell.accuracy, cell.label()));
     let on = if summary.comparable { "corruptions" } else { "corruptions (not comparable)" };
     let comparison = summary.comparison.as_ref();
-    let ratio = comparison.map(|found| measure("mce", found.mce, on));
-    let relative = comparison.and_then(|found| found.relative_mce).map(|mce| measure("relative_mce", mce, on));
-    each.chain([measure("mean_error", summary.mean_error, on)]).chain(ratio).chain(relative).collect()
+    let ratio = comparison.map(|found| Measure::new("mce", found.mce, on));
+    let relative = comparison.and_then(|found| found.relative_mce).map(|mce| Measure::new("relative_mce", mce, on));
+    each.chain([Measure::new("mean_error", summary.mean_error, on)]).chain(ratio).chain(relative).collect()
 }
 
 fn curves(clean: f64, attacks: &[AttackReport]) -> Option<AttackCurves> {

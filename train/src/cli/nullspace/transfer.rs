@@ -8,11 +8,14 @@ use models::tensor_file::TensorFile;
 use serde::Serialize;
 use train::nullspace::exact::{Nullspace, Tolerance, permuted};
 use train::nullspace::influence::Influence;
+use train::report::lab::{LabReport, Measure};
 
 use super::super::args::{ModelArgs, positive};
 use super::super::common::Common;
+use super::super::gallery::of_influence;
 use super::super::images::Images;
 use super::super::predict::Predictor;
+use super::super::record::{RecordArgs, of_model};
 use super::{Source, logits, norm, shape, tolerance};
 
 /// Add noise that one model can't see to the images of others
@@ -42,8 +45,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
     batch: usize,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     model: ModelArgs,
 }
+
+const NAME: &str = "transfer";
 
 /// What the noise does to one model.
 #[derive(Serialize)]
@@ -55,8 +62,17 @@ struct Row {
     permuted: Influence,
 }
 
+impl Row {
+    fn measures(&self) -> Vec<Measure> {
+        let on = self.weights.display();
+        let own = of_influence(&self.noise, &format!("{on}, noise"));
+        own.into_iter().chain(of_influence(&self.permuted, &format!("{on}, permuted noise"))).collect()
+    }
+}
+
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
+        self.record.prepare(NAME)?;
         let first = self.model.load()?;
         let images = self.source.images(&first.config, common.seed)?;
         let volume = images.pixels.len() / images.count;
@@ -86,6 +102,9 @@ impl Args {
             }
             rows.push(self.row(common, path, &loaded, false, [&images.pixels, &noisy, &control])?);
         }
+        let mut lab = LabReport::new(of_model(common, &common.device()?, &self.model, &first));
+        lab.measures = rows.iter().flat_map(Row::measures).collect();
+        self.record.write(&lab, NAME)?;
         show(common, &images, &rows)
     }
 

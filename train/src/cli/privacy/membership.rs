@@ -8,11 +8,14 @@ use models::adapt::check_classes;
 use serde::Serialize;
 use train::data::Split;
 use train::privacy::membership::{Curve, Signal, likelihood_ratio, logit_confidence, scores};
+use train::report::digest;
+use train::report::lab::{LabReport, Measure};
 
 use super::super::args::{DataDetails, ModelArgs, positive};
 use super::super::common::Common;
 use super::super::images::Images;
 use super::super::predict::Predictor;
+use super::super::record::{RecordArgs, provenance, to_value};
 use super::{Originals, originals};
 
 /// Tell images that a model was trained on from others
@@ -38,8 +41,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive)]
     batch: usize,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     model: ModelArgs,
 }
+
+const NAME: &str = "membership";
 
 #[derive(Serialize)]
 struct Row {
@@ -48,16 +55,32 @@ struct Row {
     curve: Curve,
 }
 
+impl Row {
+    fn measures(&self) -> [Measure; 4] {
+        let Curve { auc, tpr_at_0_1_percent, tpr_at_1_percent, balanced_accuracy, .. } = self.curve;
+        [
+            ("membership_auc", auc),
+            ("membership_tpr_at_0.1%_fpr", tpr_at_0_1_percent),
+            ("membership_tpr_at_1%_fpr", tpr_at_1_percent),
+            ("membership_balanced_accuracy", balanced_accuracy),
+        ]
+        .map(|(name, value)| Measure::new(name, value, self.attack))
+    }
+}
+
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         if self.shadow.len() == 1 {
             return Err(Error::new("--shadow", "one shadow model has no spread").help("give two or more, or none"));
         }
+        self.record.prepare(NAME)?;
         let loaded = self.model.load()?;
         let how = DataDetails::most(self.limit);
         let members = how.open_split(&self.data, Split::Train, &loaded.config, common.seed)?;
         let others = how.open_split(&self.data, Split::Test, &loaded.config, common.seed)?;
         check_classes(&loaded.config, members.classes().len(), &self.data)?;
+        let mut lab = LabReport::new(provenance(common, &common.device()?, &self.model.name(), &loaded, &members)?);
+        lab.run.settings.insert("others".to_owned(), to_value(&digest::dataset(&others)?)?);
         let (members, others) = (originals(&members)?, originals(&others)?);
         let count = members.labels.len();
         let all = Originals {
@@ -90,6 +113,8 @@ impl Args {
                 .collect();
             add("likelihood ratio", &likelihood_ratio(&target, &shadows?)?)?;
         }
+        lab.measures = rows.iter().flat_map(Row::measures).collect();
+        self.record.write(&lab, NAME)?;
         let screen = common.screen();
         screen.line(format_args!("{count} members, {} others:", all.labels.len() - count))?;
         let heading = ["attack", "AUC", "TPR at 0.1% FPR", "TPR at 1% FPR", "balanced accuracy"];

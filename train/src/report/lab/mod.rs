@@ -16,6 +16,7 @@ use engine::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::eval::calibration::Calibration;
+use crate::eval::sanity::Warning;
 
 /// Version of the format of result files.
 pub const FORMAT: u32 = 1;
@@ -28,6 +29,9 @@ pub struct LabReport {
     pub vitrum_lab: u32,
     /// What is needed to repeat it.
     pub run: Provenance,
+    /// What makes the figures mean less than they seem to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Single figures, in the order in which they are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<Measure>,
@@ -99,6 +103,13 @@ pub struct Measure {
     pub value: f64,
     /// What it was measured on: `clean`, `gaussian_noise 3`.
     pub on: String,
+}
+
+impl Measure {
+    /// `value` of the measure `name`, found on `on`.
+    pub fn new(name: impl Into<String>, value: f64, on: impl Into<String>) -> Self {
+        Self { name: name.into(), value, on: on.into() }
+    }
 }
 
 /// Calibration on the evaluated images.
@@ -282,6 +293,7 @@ impl LabReport {
         Self {
             vitrum_lab: FORMAT,
             run,
+            warnings: Vec::new(),
             measures: Vec::new(),
             calibration: None,
             attacks: None,

@@ -27,6 +27,7 @@ pub fn page(title: &str, command: &str, found: &[Found]) -> Result<Report> {
     let names = names(found);
     let named: Vec<(&str, &Found)> = names.iter().map(String::as_str).zip(found).collect();
     let sections = [
+        warnings(&named),
         accuracy(&named),
         attacks(&named)?,
         cascades(&named)?,
@@ -70,6 +71,14 @@ type Named<'a> = [(&'a str, &'a Found)];
 /// Results that have a section, with their run's name.
 fn having<'a, T>(named: &'a Named, part: impl Fn(&'a Found) -> Option<&'a T>) -> Vec<(&'a str, &'a T)> {
     named.iter().filter_map(|&(name, found)| Some((name, part(found)?))).collect()
+}
+
+/// What is wrong comes first.
+fn warnings(named: &Named) -> Option<Section> {
+    let each = named.iter().flat_map(|&(run, found)| found.report.warnings.iter().map(move |warning| (run, warning)));
+    let section =
+        each.fold(Section::new("Warnings"), |section, (run, warning)| section.note(join(run, &warning.to_string())));
+    (!section.blocks.is_empty()).then_some(section)
 }
 
 fn accuracy(named: &Named) -> Option<Section> {

@@ -77,11 +77,12 @@ fn corrupted() -> CorruptionMap {
 /// A result with everything, and its pictures in `folder`.
 fn sample(folder: &Path) -> LabReport {
     let mut report = LabReport::new(provenance(7));
-    let measure = |name: &str, value, on: &str| Measure { name: name.into(), value, on: on.into() };
+    report.warnings =
+        vec![Warning { problem: "7% of gradients are <0>".into(), remedy: "raise the margin instead".into() }];
     report.measures = vec![
-        measure("accuracy", 0.823, "clean"),
-        measure("ece15", 0.1, "clean"),
-        measure("membership_auc", 0.5321, "train <and> test"),
+        Measure::new("accuracy", 0.823, "clean"),
+        Measure::new("ece15", 0.1, "clean"),
+        Measure::new("membership_auc", 0.5321, "train <and> test"),
     ];
     report.calibration = Some(CalibrationResult {
         evaluated: "CIFAR-10 test, kept part".into(),
@@ -135,6 +136,8 @@ fn every_section_appears_in_its_order_and_nothing_is_loaded() {
     std::fs::write(folder.path().join("other.json"), "{\"vitrum\": 3}").unwrap();
     let html = shown(&[folder.path()]).unwrap();
     let parts = [
+        "<h2>Warnings</h2>",
+        "7% of gradients are &lt;0&gt;; raise the margin instead",
         "<h2>Accuracy</h2>",
         "82.3",
         "<h2>Accuracy against eps</h2>",
