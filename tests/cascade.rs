@@ -438,11 +438,15 @@ fn autoattack_runs_on_this_machines_adapter_as_on_the_cpu() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
     #[test]
-    fn seeds_change_starts_and_nothing_else(seed in any::<u64>()) {
-        let small = Small::new(3).unwrap();
-        let eps = Eps::fraction(1, 255);
-        let stage = Stage::Apgd(Apgd { steps: 3, ..Apgd::new(Norm::Linf, eps, ApgdLoss::Ce) });
-        let of = |seed| small.run(&cpu(), std::slice::from_ref(&stage), Options { seed, ..Options::default() }).unwrap();
-        prop_assert_eq!(bits(&of(seed)), bits(&of(seed)));
+    fn a_seed_decides_where_attempts_start(seed in 0..u64::MAX) {
+        let small = Small::new(6).unwrap();
+        // Short steps: where an attempt ends tells where it started.
+        let config = AttackConfig::pgd(Eps::fraction(128, 255), Eps::fraction(1, 255), 40);
+        let stage = [Stage::Pgd(config)];
+        let of = |seed| small.run(&cpu(), &stage, Options { seed, ..Options::default() }).unwrap();
+        let (one, other) = (of(seed), of(seed + 1));
+        prop_assert_eq!(bits(&one), bits(&of(seed)));
+        let fooled: Vec<_> = one.iter().zip(&other).filter_map(|(a, b)| Some((a.delta.as_ref()?, b.delta.as_ref()?))).collect();
+        prop_assert!(!fooled.is_empty() && fooled.iter().all(|(a, b)| a != b));
     }
 }

@@ -342,11 +342,19 @@ fn other(named: &Named) -> Option<Section> {
         let calibrated = found.report.calibration.as_ref().map(|result| result.before.measures()).unwrap_or_default();
         let is_shown = |name: &str| name == "accuracy" || calibrated.iter().any(|figure| figure.0 == name);
         for Measure { name, value, on } in found.report.measures.iter().filter(|measure| !is_shown(&measure.name)) {
-            let value = Cell::from(Some(*value).filter(|value| value.is_finite()));
-            table.push([join(run, on).into(), name.as_str().into(), value]);
+            table.push([join(run, on).into(), name.as_str().into(), figure(*value)]);
         }
     }
     (!table.rows.is_empty()).then(|| Section::new("Other figures").table(table))
+}
+
+/// A figure of whatever size: what is small but not 0 must not read as 0.
+fn figure(value: f64) -> Cell {
+    match value.abs() {
+        size if !size.is_finite() => Cell::Missing,
+        size if size > 0.0 && size < 1e-3 => Cell::Text(format!("{value:.3e}")),
+        _ => Cell::Number(value),
+    }
 }
 
 fn reproduction(named: &Named) -> Section {

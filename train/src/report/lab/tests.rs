@@ -83,6 +83,7 @@ fn sample(folder: &Path) -> LabReport {
         Measure::new("accuracy", 0.823, "clean"),
         Measure::new("ece15", 0.1, "clean"),
         Measure::new("membership_auc", 0.5321, "train <and> test"),
+        Measure::new("mse_logits", 1.25e-9, "noise"),
     ];
     report.calibration = Some(CalibrationResult {
         evaluated: "CIFAR-10 test, kept part".into(),
@@ -168,6 +169,7 @@ fn every_section_appears_in_its_order_and_nothing_is_loaded() {
         "<h2>Other figures</h2>",
         "train &lt;and&gt; test",
         "0.532100",
+        "1.250e-9",
         "<h2>To repeat this</h2>",
         "my &lt;model&gt;.safetensors, 150 tensors",
         &"a1".repeat(32),
