@@ -11,7 +11,8 @@ use kernels::apgd_step::{Iterates, apgd_step};
 use kernels::common::progress::Ball;
 use kernels::cross_entropy::cross_entropy_labels;
 use kernels::dlr::dlr;
-use kernels::fab_step::{self, Look, fab_step};
+use kernels::fab_look::{self, fab_look};
+use kernels::fab_step::{self, fab_step};
 use kernels::square_try;
 use kernels::targeted::{Scale, targeted};
 use models::VitConfig;
@@ -174,18 +175,24 @@ fn replay_fab(golden: &Golden, norm: &str, ball: Ball, sample: usize) -> Result<
     let at = |all: &[f64], step: usize| all[(step * b + sample) * volume..][..volume].to_vec();
     let mut store = Store::new(cpu())?;
     let (delta, nearest) = (zeros(&mut store, "delta", &dims)?, zeros(&mut store, "nearest", &dims)?);
-    let row = fab_step::start(1e9);
+    let row = fab_look::start(1e9);
     let progress = var(&mut store, "progress", &Tensor::new(&[1, row.len()], &row)?)?;
     let (gradient, image) = (zeros(&mut store, "gradient", &dims)?, var(&mut store, "image", &Tensor::new(&dims, x)?)?);
     let (difference, margin) = (zeros(&mut store, "difference", &[1])?, zeros(&mut store, "margin", &[1])?);
     let mut tape = Tape::new();
-    let [gradient_value, difference_value, margin_value, image_value] =
-        [gradient, difference, margin, image].map(|one| tape.var(&store, one));
-    let look =
-        Look { gradient: gradient_value?, difference: difference_value?, margin: margin_value?, images: image_value? };
-    let limit = fab_step::Limit { steps: u32::try_from(steps).unwrap_or(0), stop: false };
-    fab_step(&mut tape, &store, ball, limit, [delta, nearest, progress], look)?;
-    let plan = tape.plan(&mut store, &[])?;
+    let origin = fab_step::Origin {
+        gradient: tape.var(&store, gradient)?,
+        difference: tape.var(&store, difference)?,
+        images: tape.var(&store, image)?,
+        progress: tape.var(&store, progress)?,
+    };
+    fab_step(&mut tape, &store, ball, delta, origin)?;
+    let step_plan = tape.plan(&mut store, &[])?;
+    let mut tape = Tape::new();
+    let limit = fab_look::Limit { steps: u32::try_from(steps).unwrap_or(0), stop: false };
+    let margin_value = tape.var(&store, margin)?;
+    fab_look(&mut tape, &store, ball, limit, [delta, nearest, progress], margin_value)?;
+    let look_plan = tape.plan(&mut store, &[])?;
     let expect = |store: &Store, var: Var, want: &[f64], what: &str| -> Result<()> {
         let have: Vec<f64> = store.read(var)?.to_f64().iter().zip(x).map(|(delta, x)| delta + x).collect();
         let error = apart(&have, want);
@@ -196,15 +203,10 @@ fn replay_fab(golden: &Golden, norm: &str, ball: Ball, sample: usize) -> Result<
         expect(&store, delta, &at(&from, step), &format!("before step {step}"))?;
         store.write_values(gradient, &at(&gradients, step))?;
         store.write_values(difference, &[f[step * b + sample]])?;
-        // Where the iterate was looked at already, this look takes the step; at the start and after a way back it is the first.
-        store.write_values(margin, &[-1.0_f64])?;
-        plan.replay(&mut store)?;
+        step_plan.replay(&mut store)?;
         expect(&store, delta, &at(&to, step), &format!("after step {step}"))?;
-        if fools[step * b + sample] == 1.0 {
-            // A look that finds it misclassified goes back and takes no step.
-            store.write_values(margin, &[1.0_f64])?;
-            plan.replay(&mut store)?;
-        }
+        store.write_values(margin, &[fools[step * b + sample] - 0.5])?;
+        look_plan.replay(&mut store)?;
     }
     expect(&store, nearest, &at(&golden.f64(&key("nearest")), 0), "nearest")
 }

@@ -27,6 +27,7 @@ pub mod dlr;
 pub mod drop_path;
 pub mod ema;
 pub mod fab_choose;
+pub mod fab_look;
 pub mod fab_step;
 pub mod global_norm;
 pub mod grad_gate;
@@ -82,6 +83,7 @@ pub fn registry() -> Vec<OpCases> {
         drop_path::cases::cases(),
         ema::cases::cases(),
         fab_choose::cases::cases(),
+        fab_look::cases::cases(),
         fab_step::cases::cases(),
         global_norm::cases::cases(),
         grad_gate::cases::cases(),

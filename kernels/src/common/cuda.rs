@@ -22,6 +22,7 @@ pub(crate) const LIBRARY: Library = &[
     ("attention_hopper.cuh", include_str!("cuda/attention_hopper.cuh")),
     ("attention_softmax.cuh", include_str!("cuda/attention_softmax.cuh")),
     ("attention_tensor.cuh", include_str!("cuda/attention_tensor.cuh")),
+    ("ball_norm.cuh", include_str!("cuda/ball_norm.cuh")),
     ("bf16.cuh", include_str!("cuda/bf16.cuh")),
     ("columns.cuh", include_str!("cuda/columns.cuh")),
     ("divergence.cuh", include_str!("cuda/divergence.cuh")),

@@ -17,6 +17,7 @@ pub(crate) const LIBRARY: Library = &[
     ("attention_ones.wgsl", include_str!("wgsl/attention_ones.wgsl")),
     ("attention_shuffles.wgsl", include_str!("wgsl/attention_shuffles.wgsl")),
     ("attention_tiles.wgsl", include_str!("wgsl/attention_tiles.wgsl")),
+    ("ball_norm.wgsl", include_str!("wgsl/ball_norm.wgsl")),
     ("clip.wgsl", include_str!("wgsl/clip.wgsl")),
     ("decay.wgsl", include_str!("wgsl/decay.wgsl")),
     ("draws.wgsl", include_str!("wgsl/draws.wgsl")),

@@ -2,73 +2,27 @@
 
 use engine::{Error, Result, UpdateIo};
 
-use super::{BACK, COLUMNS, FRESH, LEAST, Limit, MOST, NAME, NEAREST, PAST, ROUNDS};
+use super::{LEAST, MOST, NAME, PAST, ROUNDS};
 use crate::common::attack::into_box;
 use crate::common::math::Float;
 use crate::common::parallel::{blocks, for_each_block};
-use crate::common::progress::{Ball, EPS, FOOLED, RUNNING, SPENT, STATUS, STEPS};
+use crate::common::progress::{Ball, RUNNING, STATUS};
 use crate::common::simd::simd;
 use crate::common::specs::per_sample_elements;
+use crate::fab_look::COLUMNS;
 
-pub(super) fn run<T: Float>(ball: Ball, limit: Limit, io: UpdateIo) -> Result<()> {
+pub(super) fn run<T: Float>(ball: Ball, io: UpdateIo) -> Result<()> {
     let width = per_sample_elements(&io.inputs[0].spec());
     let (gradients, differences) = (io.inputs[0].host::<T>()?, io.inputs[1].host::<T>()?);
-    let (margins, images) = (io.inputs[2].host::<T>()?, io.inputs[3].host::<T>()?);
-    let [delta, nearest, progress] = io.state else { return Err(Error::new(NAME, "needs three states")) };
-    let states = (
-        blocks(delta.host::<T>()?, width),
-        blocks(nearest.host::<T>()?, width),
-        blocks(progress.host::<T>()?, COLUMNS),
-    );
-    for_each_block(states, |sample, (delta, nearest, row)| {
-        let Ok(row) = <&mut [T; COLUMNS]>::try_from(row) else { return };
-        if !look(ball, limit, row, margins[sample], delta, nearest) {
-            return;
+    let (images, progress) = (io.inputs[2].host::<T>()?, io.inputs[3].host::<T>()?);
+    let [delta] = io.state else { return Err(Error::new(NAME, "needs one state")) };
+    for_each_block(blocks(delta.host::<T>()?, width), |sample, delta| {
+        if progress[sample * COLUMNS + STATUS] == T::from_f64(f64::from(RUNNING)) {
+            let at = sample * width..(sample + 1) * width;
+            step(ball, delta, &gradients[at.clone()], &images[at], differences[sample].to_f64());
         }
-        let at = sample * width..(sample + 1) * width;
-        step(ball, delta, &gradients[at.clone()], &images[at], differences[sample].to_f64());
     });
     Ok(())
-}
-
-/// Keeps what is to be kept of the iterate; gives whether a step follows.
-fn look<T: Float>(
-    ball: Ball,
-    limit: Limit,
-    row: &mut [T; COLUMNS],
-    margin: T,
-    delta: &mut [T],
-    nearest: &mut [T],
-) -> bool {
-    let number = |value: u32| T::from_f64(f64::from(value));
-    if row[STATUS] != number(RUNNING) {
-        return false;
-    }
-    if row[FRESH] != T::ZERO {
-        row[FRESH] = T::ZERO;
-        return true;
-    }
-    row[STEPS] += T::ONE;
-    let fools = margin > T::ZERO;
-    if fools {
-        let length = T::from_f64(norm(ball, delta));
-        if length < row[NEAREST] {
-            row[NEAREST] = length;
-            nearest.copy_from_slice(delta);
-        }
-        for delta in delta {
-            *delta *= T::from_f64(BACK);
-        }
-        row[FRESH] = T::ONE;
-    }
-    let within = row[NEAREST] <= row[EPS];
-    let spent = row[STEPS] == number(limit.steps);
-    if within && (limit.stop || spent) {
-        row[STATUS] = number(FOOLED);
-    } else if spent {
-        row[STATUS] = number(SPENT);
-    }
-    row[STATUS] == number(RUNNING) && !fools
 }
 
 fn step<T: Float>(ball: Ball, delta: &mut [T], w: &[T], x: &[T], difference: f64) {
@@ -170,11 +124,4 @@ simd! {
 
 fn dot<T: Float>(w: &[T], v: &[T]) -> f64 {
     w.iter().zip(v).map(|(w, v)| w.to_f64() * v.to_f64()).sum()
-}
-
-fn norm<T: Float>(ball: Ball, v: &[T]) -> f64 {
-    match ball {
-        Ball::Linf => v.iter().fold(0.0, |most, v| v.abs().to_f64().max(most)),
-        Ball::L2 => v.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt(),
-    }
 }

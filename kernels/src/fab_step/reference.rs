@@ -4,49 +4,10 @@ use std::cmp::Ordering;
 
 use engine::Real;
 
-use super::Limit;
 use crate::common::progress::Ball;
 
-pub(super) struct Sample<'a, T> {
-    pub delta: &'a mut [T],
-    pub nearest: &'a mut [T],
-    pub row: &'a mut [T],
-    pub w: &'a [T],
-    pub x: &'a [T],
-    pub difference: T,
-    pub margin: T,
-}
-
-pub(super) fn step<T: Real>(ball: Ball, limit: Limit, sample: Sample<T>) {
-    let Sample { delta, nearest, row, w, x, difference, margin } = sample;
+pub(super) fn step<T: Real>(ball: Ball, delta: &mut [T], w: &[T], x: &[T], difference: T) {
     let of = |value: f64| T::from_f64(value);
-    if row[1] != of(1.0) {
-        return;
-    }
-    if row[3] == of(0.0) {
-        row[2] += of(1.0);
-        if margin > of(0.0) {
-            let length = norm(ball, delta);
-            if length < row[4] {
-                row[4] = length;
-                nearest.copy_from_slice(delta);
-            }
-            for value in &mut *delta {
-                *value = of(0.9) * *value;
-            }
-            row[3] = of(1.0);
-        }
-        let spent = row[2] == of(f64::from(limit.steps));
-        if row[4] <= row[0] && (spent || limit.stop) {
-            row[1] = of(2.0);
-        } else if spent {
-            row[1] = of(3.0);
-        }
-        if row[1] != of(1.0) || row[3] == of(1.0) {
-            return;
-        }
-    }
-    row[3] = of(0.0);
     let point: Vec<T> = x.iter().zip(&*delta).map(|(&x, &d)| x + d).collect();
     let mut from_x = difference;
     for i in 0..w.len() {

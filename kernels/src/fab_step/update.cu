@@ -1,22 +1,13 @@
-// One step of the Fast Adaptive Boundary attack, per sample: mod.rs has the rule and the columns of a row.
+// One step of the Fast Adaptive Boundary attack, per sample: mod.rs has the rule, fab_look the columns of a row.
 //
 // Mapping: one block of 256 threads per sample, thread t elements t, t + 256, .. Bytes per element: 3 reals read in each of some
-// ten passes, mostly from a cache, 1 or 2 written. Order of sums: thread t adds its elements in order in double, then as block_sum.
+// ten passes, mostly from a cache, 1 written. Order of sums: thread t adds its elements in order in double, then as block_sum.
 // Tolerance: a few roundings; where the plane is nearly out of reach, those of the sums over the room that is left.
 #include "attack.cuh"
+#include "ball_norm.cuh"
 #include "progress.cuh"
 
-constexpr int COLUMNS = 5, FRESH = 3, NEAREST = 4, ROUNDS = 200;
-
-__device__ __forceinline__ double block_max(double x, double* parts) {
-  for (int step = 16; step > 0; step >>= 1) x = fmax(x, __shfl_xor_sync(~0u, x, step));
-  __syncthreads();  // an earlier result may still be read
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
-  __syncthreads();
-  double most = 0.0;
-  for (unsigned warp = 0; warp < blockDim.x / 32; warp++) most = fmax(most, parts[warp]);
-  return most;
-}
+constexpr int COLUMNS = 4, ROUNDS = 200;
 
 // Distance of a pixel from the wall toward which it has to go for f to rise (`up`) or fall.
 __device__ __forceinline__ float room_of(float w, float point, bool up) {
@@ -48,15 +39,11 @@ __device__ double reach(const real* w, Point point, size_t width, bool up, bool 
 
 template <class Point>
 __device__ double length_of(const real* w, Point point, size_t width, bool up, bool square, double t, double* parts) {
-  double most = 0.0, squares = 0.0;
-  for (size_t i = threadIdx.x; i < width; i += blockDim.x) {
+  auto way = [&](size_t i) {
     float slope = load(w, i);
-    if (slope == 0.0f) continue;
-    double way = fmin((double)room_of(slope, point(i), up), square ? t * fabsf(slope) : t);
-    most = fmax(most, way);
-    squares = fma(way, way, squares);
-  }
-  return square ? sqrt(block_sum(squares, parts)) : block_max(most, parts);
+    return slope == 0.0f ? 0.0 : fmin((double)room_of(slope, point(i), up), square ? t * fabsf(slope) : t);
+  };
+  return ball_norm(way, width, square, parts);
 }
 
 __device__ __forceinline__ float way_of(float w, float point, bool up, float t, bool square) {
@@ -65,53 +52,14 @@ __device__ __forceinline__ float way_of(float w, float point, bool up, float t, 
   return (w > 0.0f) == up ? way : -way;
 }
 
-// Keeps what is to be kept of the iterate; whether a step follows. `row` is the sample's, read by all threads before any writes.
-__device__ bool look(real* delta, real* nearest, real* row, float margin, size_t width, unsigned steps, bool stop, bool square,
-                     double* parts) {
-  float eps = load(row, EPS), fresh = load(row, FRESH), least = load(row, NEAREST), taken = load(row, STEPS) + 1.0f;
-  bool runs = load(row, STATUS) == RUNNING;
-  __syncthreads();
-  if (!runs) return false;
-  if (fresh != 0.0f) {
-    if (threadIdx.x == 0) store(row, FRESH, 0.0f);
-    return true;
-  }
-  bool fools = margin > 0.0f;
-  if (fools) {
-    double most = 0.0, squares = 0.0;
-    for (size_t i = threadIdx.x; i < width; i += blockDim.x) {
-      double d = load(delta, i);
-      most = fmax(most, fabs(d));
-      squares = fma(d, d, squares);
-    }
-    float length = (float)(square ? sqrt(block_sum(squares, parts)) : block_max(most, parts));
-    bool nearer = length < least;
-    if (nearer) least = length;
-    for (size_t i = threadIdx.x; i < width; i += blockDim.x) {
-      if (nearer) nearest[i] = delta[i];
-      store(delta, i, 0.9f * load(delta, i));
-    }
-  }
-  bool spent = taken == (float)steps;
-  float status = least <= eps && (stop || spent) ? FOOLED : spent ? SPENT : RUNNING;
-  if (threadIdx.x == 0) {
-    store(row, STEPS, taken);
-    store(row, STATUS, status);
-    store(row, FRESH, fools ? 1.0f : 0.0f);
-    store(row, NEAREST, least);
-  }
-  return status == RUNNING && !fools;
-}
-
-extern "C" __global__ void update(real* delta, real* nearest, real* progress, const real* w, const real* differences,
-                                  const real* margins, const real* x, size_t width, unsigned steps, bool stop, bool square) {
+extern "C" __global__ void update(real* delta, const real* w, const real* differences, const real* x, const real* progress,
+                                  size_t width, bool square) {
   __shared__ double parts[8];
   size_t sample = blockIdx.x;
+  if (load(progress, sample * COLUMNS + STATUS) != RUNNING) return;  // the whole block
   delta += sample * width;
   w += sample * width;
   x += sample * width;
-  real* row = progress + sample * COLUMNS;
-  if (!look(delta, nearest + sample * width, row, load(margins, sample), width, steps, stop, square, parts)) return;
   double difference = load(differences, sample), product = 0.0;
   for (size_t i = threadIdx.x; i < width; i += blockDim.x) product = fma((double)load(w, i), (double)load(delta, i), product);
   double from_x = difference - block_sum(product, parts);

@@ -1,36 +1,28 @@
-// One step of the Fast Adaptive Boundary attack, per sample: mod.rs has the rule and the columns of a row.
+// One step of the Fast Adaptive Boundary attack, per sample: mod.rs has the rule, fab_look the columns of a row.
 //
 // Mapping: one workgroup of 64 per sample, lane l elements l, l + 64, .. Bytes per element: 12 read in each of some ten passes, mostly
-// from a cache, 4 or 8 written. Order of sums: a lane adds its elements in order, then as reduce_sum.
+// from a cache, 4 written. Order of sums: a lane adds its elements in order, then as reduce_sum.
 // Tolerance: sums within a few units in the last place times log2 of the elements; where the plane is nearly out of reach, those of the
 // sums over the room that is left.
 #include "index.wgsl"
 #include "attack.wgsl"
 #include "progress.wgsl"
-#include "row_norm.wgsl"
+#include "ball_norm.wgsl"
 
 struct Params {
     samples: u32, // of this part
     first: u32, // the part's first sample
     width: u32, // elements of a sample
-    steps: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(2) var<storage, read_write> nearest: array<f32>;
-@group(0) @binding(3) var<storage, read_write> progress: array<f32>;
-@group(0) @binding(4) var<storage, read_write> w: array<f32>;
-@group(0) @binding(5) var<storage, read_write> differences: array<f32>;
-@group(0) @binding(6) var<storage, read_write> margins: array<f32>;
-@group(0) @binding(7) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> w: array<f32>;
+@group(0) @binding(3) var<storage, read_write> differences: array<f32>;
+@group(0) @binding(4) var<storage, read_write> x: array<f32>;
+@group(0) @binding(5) var<storage, read_write> progress: array<f32>;
 
-override STOP: bool = true; // once within eps
-override SQUARE: bool = false; // L2, else Linf
-
-const COLUMNS = 5u;
-const FRESH = 3u;
-const NEAREST = 4u;
+const COLUMNS = 4u;
 const ROUNDS = 200u;
 const FAR = 3.0e38; // out of reach
 
@@ -60,19 +52,6 @@ fn room_at(plane: Plane, i: u32) -> f32 {
 
 fn rate_at(i: u32) -> f32 {
     return select(1.0, abs(w[i]), SQUARE);
-}
-
-fn lane_max(lane: u32, value: f32) -> f32 {
-    workgroupBarrier(); // an earlier result may still be read
-    reduce_lanes[lane] = value;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half = half >> 1u) {
-        if lane < half {
-            reduce_lanes[lane] = max(reduce_lanes[lane], reduce_lanes[lane + half]);
-        }
-        workgroupBarrier();
-    }
-    return reduce_lanes[0];
 }
 
 var<workgroup> decision: u32;
@@ -116,82 +95,17 @@ fn reach(lane: Lane, plane: Plane) -> f32 {
 }
 
 fn length_of(lane: Lane, plane: Plane, t: f32) -> f32 {
-    var most = 0.0;
-    var sums = vec2<f32>();
+    var extent = Extent();
     for (var i = lane.start; i < lane.end; i += 64u) {
-        let way = select(min(room_at(plane, i), t * rate_at(i)), 0.0, w[i] == 0.0);
-        most = max(most, way);
-        sums = with_square(sums, way);
+        extent = with_element(extent, select(min(room_at(plane, i), t * rate_at(i)), 0.0, w[i] == 0.0));
     }
-    if SQUARE {
-        return row_norm(lane.index, sums);
-    }
-    return lane_max(lane.index, most);
+    return ball_norm(lane.index, extent);
 }
 
 fn way_at(plane: Plane, t: f32, i: u32) -> f32 {
     let way = min(room_at(plane, i), t * rate_at(i));
     let signed = select(-way, way, (w[i] > 0.0) == plane.up);
     return select(signed, 0.0, w[i] == 0.0);
-}
-
-// Norm of the iterate.
-fn distance(lane: Lane) -> f32 {
-    var most = 0.0;
-    var sums = vec2<f32>();
-    for (var i = lane.start; i < lane.end; i += 64u) {
-        most = max(most, abs(delta[i]));
-        sums = with_square(sums, delta[i]);
-    }
-    if SQUARE {
-        return row_norm(lane.index, sums);
-    }
-    return lane_max(lane.index, most);
-}
-
-// Keeps what is to be kept of the iterate; whether a step follows.
-fn look(lane: Lane, sample: u32) -> bool {
-    let at = sample * COLUMNS;
-    let length = distance(lane);
-    let runs = progress[at + STATUS] == RUNNING;
-    let fresh = progress[at + FRESH] != 0.0;
-    let taken = progress[at + STEPS] + 1.0;
-    var least = progress[at + NEAREST];
-    let eps = progress[at + EPS];
-    workgroupBarrier(); // all have read the row
-    if !runs {
-        return false;
-    }
-    if fresh {
-        if lane.index == 0u {
-            progress[at + FRESH] = 0.0;
-        }
-        return true;
-    }
-    let margin = margins[sample];
-    let fools = margin > 0.0 && !is_nan(margin);
-    let nearer = fools && length < least;
-    least = select(least, length, nearer);
-    for (var i = lane.start; i < lane.end; i += 64u) {
-        if nearer {
-            nearest[i] = delta[i];
-        }
-        if fools {
-            delta[i] = 0.9 * delta[i];
-        }
-    }
-    let spent = taken == f32(p.steps);
-    var status = select(RUNNING, SPENT, spent);
-    if least <= eps && (STOP || spent) {
-        status = FOOLED;
-    }
-    if lane.index == 0u {
-        progress[at + STEPS] = taken;
-        progress[at + STATUS] = status;
-        progress[at + FRESH] = select(0.0, 1.0, fools);
-        progress[at + NEAREST] = least;
-    }
-    return status == RUNNING && !fools;
 }
 
 @compute @workgroup_size(64)
@@ -205,7 +119,7 @@ fn main(
         return;
     }
     let lane = Lane(index, sample * p.width + index, (sample + 1u) * p.width);
-    if !agreed(index, look(lane, p.first + sample)) {
+    if !agreed(index, progress[(p.first + sample) * COLUMNS + STATUS] == RUNNING) {
         return;
     }
     var product = 0.0;

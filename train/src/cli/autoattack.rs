@@ -144,8 +144,7 @@ impl Args {
         let warnings: Vec<Warning> = evaluator.warnings().iter().cloned().chain(blind).collect();
         warnings.iter().for_each(|warning| screen::note(format_args!("warning: {warning}")));
         let run = provenance(common, &device, &self.model.name(), &loaded, &data)?;
-        let state =
-            self.state.clone().map(|folder| Ok::<_, Error>((folder, fingerprint(&run, &stages)?))).transpose()?;
+        let state = self.state.clone().map(|folder| (folder, fingerprint(&run, &stages)));
         let options = Options { batch, seed: common.seed, state, ..Options::default() };
         let targets = Targets { device: &device, config, tensors, data: &data, clean: &clean };
         let mut campaign = Campaign::new(targets, options)?;
@@ -391,11 +390,10 @@ fn blind(draws: u32) -> Warning {
 }
 
 /// What makes two runs the same.
-fn fingerprint(run: &lab::Provenance, stages: &[Stage]) -> Result<String> {
-    let about = serde_json::json!({
+fn fingerprint(run: &lab::Provenance, stages: &[Stage]) -> serde_json::Value {
+    serde_json::json!({
         "stages": stages, "seed": run.seed, "weights": run.weights, "data": run.data, "version": run.version,
-    });
-    serde_json::to_string_pretty(&about).map_err(|error| Error::new(NAME, error.to_string()))
+    })
 }
 
 fn write_images(file: &Path, data: &Dataset, samples: &[Robust]) -> Result<()> {

@@ -40,8 +40,8 @@ pub struct Options {
     pub batch: usize,
     /// Seed of everything random.
     pub seed: u64,
-    /// Folder for what a killed run needs to go on, and who is asked whether it is the same run.
-    pub state: Option<(PathBuf, String)>,
+    /// Folder for what a killed run needs to go on, and what tells this run from others.
+    pub state: Option<(PathBuf, serde_json::Value)>,
     /// Replays after which attempts under way are saved.
     pub save_every: u32,
 }
@@ -134,8 +134,8 @@ impl<'a> Campaign<'a> {
         }
         let (journal, records, saved) = match &options.state {
             None => (None, Vec::new(), None),
-            Some((folder, fingerprint)) => {
-                let (journal, records, saved) = Journal::open(folder, fingerprint)?;
+            Some((folder, run)) => {
+                let (journal, records, saved) = Journal::open(folder, run)?;
                 (Some(journal), records, saved)
             }
         };

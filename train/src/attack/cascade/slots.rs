@@ -4,7 +4,7 @@ use engine::rng::{Philox, Stream};
 use engine::{Error, Plan, Result, Store, Var};
 use kernels::attack_watch;
 use kernels::common::progress::{FOOLED, SPENT, STATUS};
-use kernels::{apgd_check, fab_step, square_keep};
+use kernels::{apgd_check, fab_look, square_keep};
 
 use super::stage::{Apgd, Fab, Stage};
 use crate::attack::{Norm, Start};
@@ -76,7 +76,7 @@ impl Attempt {
         self.progress = match stage {
             Stage::Pgd(_) => narrow(&attack_watch::start(eps)),
             Stage::Apgd(apgd) => narrow(&schedule(apgd).start(eps)),
-            Stage::Fab(_) => narrow(&fab_step::start(eps)),
+            Stage::Fab(_) => narrow(&fab_look::start(eps)),
             Stage::Square(_) => narrow(&square_keep::start(eps)),
         };
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use engine::{Error, Result, Tensor};
 use models::tensor_file;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::slots::Attempt;
 
@@ -55,26 +56,30 @@ pub(super) struct Journal {
 }
 
 const KEY: &str = "vitrum_attack";
+/// What rows and progress of attempts mean, and how records lie in the journal: counted up with every change of either.
+const FORMAT: u32 = 2;
 
 fn slots_file(folder: &Path) -> PathBuf {
     folder.join("slots.safetensors")
 }
 
 impl Journal {
-    /// Opens the state in `folder` of the run that `fingerprint` describes, and gives what is in it.
+    /// Opens the state in `folder` of the run that `run` describes, and gives what is in it.
     ///
     /// # Errors
-    /// The folder holds the state of another run, or can't be used.
-    pub fn open(folder: &Path, fingerprint: &str) -> Result<(Self, Vec<Record>, Option<Saved>)> {
+    /// The folder holds the state of another run or of another version, or can't be used.
+    pub fn open(folder: &Path, run: &Value) -> Result<(Self, Vec<Record>, Option<Saved>)> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", &error))?;
         let about = folder.join("about.json");
+        let fingerprint = format!("{:#}", serde_json::json!({ "format": FORMAT, "run": run }));
         match std::fs::read_to_string(&about) {
             Ok(text) if text == fingerprint => {}
             Ok(_) => {
                 return Err(Error::new(folder.display().to_string(), "holds the state of another run")
                     .with("about", about.display())
+                    .with("format here", FORMAT)
                     .help(
-                        "the same attack, weights, data and seed continue it; else give another --state, or delete it",
+                        "the same version, attack, weights, data and seed continue it; else give another --state, or delete it",
                     ));
             }
             Err(_) => engine::fs::write_atomic(&about, |file| file.write_all(fingerprint.as_bytes()))?,
@@ -263,7 +268,7 @@ mod tests {
     #[test]
     fn attempts_come_back_as_they_were_and_another_runs_state_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut journal, records, saved) = Journal::open(folder.path(), "one").unwrap();
+        let (mut journal, records, saved) = Journal::open(folder.path(), &"one".into()).unwrap();
         assert!(records.is_empty() && saved.is_none());
         let attempt = |index| Attempt {
             rows: vec![vec![1.0, 2.0], vec![-0.0, f32::MIN_POSITIVE]],
@@ -276,10 +281,24 @@ mod tests {
         journal.add(std::slice::from_ref(&one)).unwrap();
         journal.save(1, 17, &attempts).unwrap();
         drop(journal);
-        let (_, records, saved) = Journal::open(folder.path(), "one").unwrap();
+        let (_, records, saved) = Journal::open(folder.path(), &"one".into()).unwrap();
         assert_eq!(records, [one]);
         assert_eq!(saved, Some(Saved { stage: 1, replays: 17, attempts }));
-        let refused = Journal::open(folder.path(), "two").err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(refused.contains("another run") && refused.contains("--state"), "{refused}");
+        let refused = |run: &str| {
+            let error = Journal::open(folder.path(), &run.into()).err().map(|error| error.to_string());
+            let text = error.unwrap_or_default();
+            assert!(text.contains("another run") && text.contains("--state"), "{text}");
+        };
+        refused("two");
+        // The same run, saved by a version whose rows meant something else.
+        let about = folder.path().join("about.json");
+        let text = std::fs::read_to_string(&about).unwrap();
+        let earlier = text.replace(&format!("\"format\": {FORMAT}"), &format!("\"format\": {}", FORMAT - 1));
+        assert_ne!(earlier, text);
+        std::fs::write(&about, earlier).unwrap();
+        refused("one");
+        // Before there were formats.
+        std::fs::write(&about, "\"one\"").unwrap();
+        refused("one");
     }
 }
