@@ -19,6 +19,7 @@ pub fn cases() -> OpCases {
             case(Ball::L2, &[1, 1], 0.5, &[5]),
             case(Ball::L2, &[16, 3, 5, 7], 0.5, &all),
             case(Ball::L2, &[3, 3, 61, 47], 2.0, &[4, 13, 7]),
+            nowhere(),
             gradients(Ball::Linf, vec![0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-45]),
             gradients(Ball::L2, vec![0.0; 6]),
             gradients(Ball::L2, vec![1.0, f32::NAN, 0.5, 0.25, -1.0, 2.0]),
@@ -36,16 +37,22 @@ pub fn cases() -> OpCases {
 }
 
 fn case(ball: Ball, dims: &[usize], eps: f32, actions: &[u32]) -> Case {
-    of(format!("{NAME} {ball:?} {dims:?} eps {eps}"), ball, dims, eps, actions, Fill::Normal(1.0))
+    of(format!("{NAME} {ball:?} {dims:?} eps {eps}"), ball, dims, [eps; 2], actions, Fill::Normal(1.0))
 }
 
 /// Gradients that must not move a pixel, and some that must.
 fn gradients(ball: Ball, gradient: Vec<f32>) -> Case {
     let label = format!("{NAME} {ball:?} gradient {gradient:?}");
-    of(label, ball, &[1, gradient.len()], 0.1, &[5], Fill::Exactly(gradient))
+    of(label, ball, &[1, gradient.len()], [0.1; 2], &[5], Fill::Exactly(gradient))
 }
 
-fn of(label: String, ball: Ball, dims: &[usize], eps: f32, actions: &[u32], gradient: Fill) -> Case {
+/// No iterate and no gradient has a length.
+fn nowhere() -> Case {
+    of(format!("{NAME} nowhere"), Ball::L2, &[1, 3], [0.1, 0.0], &[5], Fill::Exactly(vec![0.0; 3]))
+}
+
+/// Elements of the iterates are at most `most`.
+fn of(label: String, ball: Ball, dims: &[usize], [eps, most]: [f32; 2], actions: &[u32], gradient: Fill) -> Case {
     let mut rows = Vec::with_capacity(actions.len() * COLUMNS);
     for (i, &action) in actions.iter().enumerate() {
         let mut row = [0.0_f32; COLUMNS];
@@ -55,11 +62,11 @@ fn of(label: String, ball: Ball, dims: &[usize], eps: f32, actions: &[u32], grad
         rows.extend(row);
     }
     let inputs = vec![
-        Input::new(dims, Fill::Uniform(-eps, eps)),
-        Input::new(dims, Fill::Uniform(-eps, eps)),
-        Input::new(dims, Fill::Uniform(-eps, eps)),
+        Input::new(dims, Fill::Uniform(-most, most)),
+        Input::new(dims, Fill::Uniform(-most, most)),
+        Input::new(dims, Fill::Uniform(-most, most)),
         Input::new(dims, Fill::Normal(1.0)),
-        Input::new(dims, Fill::Uniform(-eps, eps)),
+        Input::new(dims, Fill::Uniform(-most, most)),
         Input::new(dims, gradient),
         Input::new(dims, Fill::Uniform(0.0, 1.0)),
         Input::new(&[actions.len(), COLUMNS], Fill::Exactly(rows)),

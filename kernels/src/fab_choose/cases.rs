@@ -16,6 +16,8 @@ pub fn cases() -> OpCases {
             case(Ball::Linf, 2, &[67, 13]),
             case(Ball::L2, 0, &[19, 3, 5, 7]),
             case(Ball::L2, 1, &[67, 3, 11, 13]),
+            flat(Ball::Linf),
+            flat(Ball::L2),
         ],
         random: |draw: &mut Draw| {
             let class = u32::try_from(draw.range(0, 3)).unwrap_or(0);
@@ -27,22 +29,37 @@ pub fn cases() -> OpCases {
 }
 
 fn case(ball: Ball, class: u32, dims: &[usize]) -> Case {
-    let b = dims[0];
     #[expect(clippy::cast_precision_loss, reason = "sizes of cases")]
     let size = dims[1..].iter().product::<usize>() as f32;
     // About as far as the boundaries that are looked at: some are nearer.
     let far = if ball == Ball::Linf { 1.0 / size } else { 1.0 / size.sqrt() };
+    let fills = [Fill::Uniform(0.0, 2.0 * far), Fill::Normal(1.0), Fill::Normal(1.0), Fill::Labels(3)];
+    of(format!("{NAME} {ball:?} class {class} {dims:?}"), ball, class, dims, fills)
+}
+
+/// Without a gradient the boundary is far, but not farther than any; as near as the one before it, it is not kept.
+fn flat(ball: Ball) -> Case {
+    let exactly = |values: &[f32]| Fill::Exactly(values.to_vec());
+    let gradients = exactly(&[0.0, 0.0, 0.5, -0.5]);
+    let fills = [exactly(&[1e20, 0.0]), gradients, exactly(&[0.5, 0.0]), Fill::Labels(1)];
+    of(format!("{NAME} {ball:?} flat"), ball, 1, &[2, 2], fills)
+}
+
+/// Distances so far, gradients, differences and labels; what else is kept is any.
+fn of(label: String, ball: Ball, class: u32, dims: &[usize], fills: [Fill; 4]) -> Case {
+    let b = dims[0];
+    let [distance, gradient, difference, labels] = fills;
     let inputs = vec![
         Input::new(dims, Fill::Normal(1.0)),
         Input::new(&[b], Fill::Normal(1.0)),
-        Input::new(&[b], Fill::Uniform(0.0, 2.0 * far)),
-        Input::new(dims, Fill::Normal(1.0)),
-        Input::new(&[b], Fill::Normal(1.0)),
-        Input::new(&[b], Fill::Labels(3)),
+        Input::new(&[b], distance),
+        Input::new(dims, gradient),
+        Input::new(&[b], difference),
+        Input::new(&[b], labels),
     ];
     let number = i32::try_from(class).unwrap_or(0);
     Case::update(
-        format!("{NAME} {ball:?} class {class} {dims:?}"),
+        label,
         inputs,
         3,
         move |tape, store, s, x| {

@@ -60,7 +60,7 @@ impl<T: Float> Plane<'_, T> {
         })
     }
 
-    /// How far to go so that f changes by `by`: the root t of `sum |w| min(t r, room) = by`; infinite where there is not so much room.
+    /// How far to go so that f changes by `by`: the root t of `sum |w| min(t r, room) = by`; to all walls where there is not so much room.
     fn reach(&self, by: f64) -> f64 {
         let mut t = 0.0;
         for _ in 0..ROUNDS {
@@ -71,7 +71,7 @@ impl<T: Float> Plane<'_, T> {
                 filled += if saturated { weight * room } else { 0.0 };
             }
             if free == 0.0 {
-                return if filled < by { f64::INFINITY } else { t };
+                return t;
             }
             let next = (by - filled) / free;
             if next <= t {

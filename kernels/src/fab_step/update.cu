@@ -14,7 +14,7 @@ __device__ __forceinline__ float room_of(float w, float point, bool up) {
   return fmaxf((w > 0.0f) == up ? 1.0f - point : point, 0.0f);
 }
 
-// How far to go so that f changes by `by`: the root t of sum |w| min(t r, room) = by; infinite where there is not so much room.
+// How far to go so that f changes by `by`: the root t of sum |w| min(t r, room) = by; to all walls where there is not so much room.
 template <class Point>
 __device__ double reach(const real* w, Point point, size_t width, bool up, bool square, double by, double* parts) {
   double t = 0.0;
@@ -29,7 +29,7 @@ __device__ double reach(const real* w, Point point, size_t width, bool up, bool 
     }
     free = block_sum(free, parts);
     filled = block_sum(filled, parts);
-    if (free == 0.0) return filled < by ? __longlong_as_double(0x7ff0000000000000ll) : t;
+    if (free == 0.0) return t;
     double next = (by - filled) / free;
     if (next <= t) return t;
     t = next;

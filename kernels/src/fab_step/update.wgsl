@@ -24,7 +24,6 @@ struct Params {
 
 const COLUMNS = 4u;
 const ROUNDS = 200u;
-const FAR = 3.0e38; // out of reach
 
 // What a lane handles: elements start, start + 64, .. end of the buffers.
 struct Lane {
@@ -64,7 +63,8 @@ fn agreed(lane: u32, says: bool) -> bool {
     return workgroupUniformLoad(&decision) == 1u;
 }
 
-// How far to go so that f changes by plane.by: the root t of sum |w| min(t r, room) = by; FAR where there is not so much room.
+// How far to go so that f changes by plane.by: the root t of sum |w| min(t r, room) = by; to all walls where there is not so
+// much room.
 fn reach(lane: Lane, plane: Plane) -> f32 {
     var t = 0.0;
     for (var round = 0u; round < ROUNDS; round++) {
@@ -82,9 +82,7 @@ fn reach(lane: Lane, plane: Plane) -> f32 {
         filled = reduce_sum(lane.index, filled);
         let next = (plane.by - filled) / free;
         let goes = free > 0.0 && next > t && !is_nan(next);
-        if free == 0.0 && filled < plane.by {
-            t = FAR;
-        } else if goes {
+        if goes {
             t = next;
         }
         if !agreed(lane.index, goes) {

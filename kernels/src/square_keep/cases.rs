@@ -29,7 +29,7 @@ fn case(draw: &mut Draw, dims: &[usize], queries: u32) -> Case {
     let mut rows = Vec::new();
     for _ in 0..dims[0] {
         let status = draw.pick(&[0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0]);
-        rows.extend([0.03, status, draw.pick(&[0.0, 1.0, most]), draw.pick(&[0.5, 1.0, 1.5])]);
+        rows.extend([0.03, status, draw.pick(&[0.0, 1.0, most]), draw.pick(&[-1.0, 0.0, 0.5, 1.0, 1.5])]);
     }
     let margins = (0..dims[0]).map(|_| draw.pick(&[-2.0, -1.0, -0.5, 0.0, 0.5, f32::NAN])).collect();
     let inputs = vec![

@@ -3,7 +3,7 @@
 use engine::rng::{Philox, Stream};
 use engine::{Real, Result, Tensor};
 
-use super::{COLUMNS, Draws, NAME, Origin, Search, pyramids, pyramids_len, reference, square_try};
+use super::{COLUMNS, Draws, ENDS, NAME, Origin, Search, pyramids, pyramids_len, reference, square_try};
 use crate::cases::{Case, Draw, Fill, Input, OpCases};
 use crate::common::progress::Ball;
 
@@ -12,18 +12,20 @@ const STREAM: &str = "square";
 /// The cases of square_try.
 pub fn cases() -> OpCases {
     let own = |ball| Search { ball, draws: Draws::Own };
-    let all: Vec<u32> = vec![0, 1, 2, 11, 12, 51, 52, 202, 600, 1500, 3000, 5000, 7000, 9000, 1];
+    // The last proposal of each phase, and the first of the next.
+    let all: Vec<u32> = [0, 1, 2].into_iter().chain(ENDS.iter().flat_map(|&end| [end + 1, end + 2])).collect();
     let mut cases = Vec::new();
     for ball in [Ball::Linf, Ball::L2] {
         cases.extend([
             case(own(ball), &[1, 1, 1, 1], 0.3, &[1]),
-            case(own(ball), &[15, 3, 32, 32], 0.3, &all),
-            case(own(ball), &[15, 1, 28, 28], 0.3, &all),
+            case(own(ball), &[21, 3, 32, 32], 0.3, &all),
+            case(own(ball), &[21, 1, 28, 28], 0.3, &all),
             case(own(ball), &[2, 3, 13, 7], 0.3, &[0, 40]),
             case(own(ball), &[1, 5, 61, 53], 0.3, &[700]),
             case(Search { ball, draws: Draws::Shared }, &[3, 3, 8, 8], 0.3, &[0, 5, 5]),
         ]);
     }
+    cases.push(full());
     OpCases {
         name: NAME,
         cases,
@@ -41,12 +43,27 @@ pub fn cases() -> OpCases {
 }
 
 fn case(search: Search, dims: &[usize; 4], eps: f32, judged: &[u32]) -> Case {
-    let [_, c, h, w] = *dims;
+    // Within the L2 ball too, with something to spare.
+    let most = if search.ball == Ball::L2 { eps / root(dims) } else { eps };
+    of(format!("{NAME} {:?} {:?} {dims:?} eps {eps}", search.ball, search.draws), search, dims, [eps, most], judged)
+}
+
+/// The best perturbation lies outside the ball, as rounding can leave it: it has nothing to spare.
+fn full() -> Case {
+    let (search, dims) = (Search { ball: Ball::L2, draws: Draws::Own }, [2, 3, 8, 9]);
+    of(format!("{NAME} full"), search, &dims, [0.3, 0.6 / root(&dims)], &[0, 5])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes of cases")]
+fn root([_, c, h, w]: &[usize; 4]) -> f32 {
+    ((c * h * w) as f32).sqrt()
+}
+
+/// Elements of the best perturbation are at most `most`.
+fn of(label: String, search: Search, dims: &[usize; 4], [eps, most]: [f32; 2], judged: &[u32]) -> Case {
+    let [_, _, h, w] = *dims;
     #[expect(clippy::cast_precision_loss, reason = "counts of proposals")]
     let rows = judged.iter().flat_map(|&judged| [eps, 1.0, judged as f32, 0.0]).collect();
-    // Within the L2 ball too, with something to spare.
-    #[expect(clippy::cast_precision_loss, reason = "sizes of cases")]
-    let most = if search.ball == Ball::L2 { eps / ((c * h * w) as f32).sqrt() } else { eps };
     let shapes: Vec<f32> = pyramids(h, w).into_iter().map(f32::from_f64).collect();
     let inputs = vec![
         Input::new(dims, Fill::Normal(1.0)),
@@ -58,7 +75,7 @@ fn case(search: Search, dims: &[usize; 4], eps: f32, judged: &[u32]) -> Case {
         Input::new(&[pyramids_len(h, w)], Fill::Exactly(shapes)),
     ];
     Case::update(
-        format!("{NAME} {:?} {:?} {dims:?} eps {eps}", search.ball, search.draws),
+        label,
         inputs,
         1,
         move |tape, store, states, x| {

@@ -7,7 +7,7 @@ use crate::cases::{Case, Draw, Fill, Input, OpCases};
 
 /// The cases of targeted.
 pub fn cases() -> OpCases {
-    let mut cases = vec![case(Scale::None, 1, 2), case(Scale::Dlr, 1, 4), ties()];
+    let mut cases = vec![case(Scale::None, 1, 2), case(Scale::Dlr, 1, 4), ties(), flat()];
     for scale in [Scale::None, Scale::Dlr] {
         cases.extend([case(scale, 3, 10), case(scale, 65, 17), case(scale, 2, 1000)]);
     }
@@ -34,13 +34,24 @@ fn case(scale: Scale, b: usize, k: usize) -> Case {
 
 /// Equal logits: the first counts as the larger.
 fn ties() -> Case {
-    let logits = vec![-3.0, -1.0, -2.0, -2.0, -2.0, -5.0, -5.0, -7.0, -5.0, -5.0];
+    let first = [-3.0, -1.0, -2.0, -2.0, -2.0];
+    let logits =
+        [first, [-4.0, -2.0, -1.0, -2.0, -2.0], first, [-5.0, -2.0, -2.0, -1.0, -2.0], [-3.0, 1.0, 1.0, 0.0, 0.0]];
+    equal(format!("{NAME} ties"), &logits)
+}
+
+/// The ratio's denominator is next to nothing: beside such gradients all others would pass.
+fn flat() -> Case {
+    equal(format!("{NAME} flat"), &[[-5.0, -5.0, -7.0, -5.0, -5.0]])
+}
+
+fn equal(label: String, logits: &[[f32; 5]]) -> Case {
     let inputs = vec![
-        Input::new(&[2, 5], Fill::Exactly(logits)),
-        Input::new(&[2], Fill::Labels(1)),
-        Input::new(&[2], Fill::Labels(5)),
+        Input::new(&[logits.len(), 5], Fill::Exactly(logits.concat())),
+        Input::new(&[logits.len()], Fill::Labels(1)),
+        Input::new(&[logits.len()], Fill::Labels(5)),
     ];
-    of(format!("{NAME} ties"), Scale::Dlr, inputs).not_differentiable() // a tie is a kink
+    of(label, Scale::Dlr, inputs).not_differentiable() // a tie is a kink
 }
 
 fn of(label: String, scale: Scale, inputs: Vec<Input>) -> Case {
