@@ -344,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn images_become_their_nearest_levels() {
+        let mut levels = Levels::default();
+        levels.load(&[0.0, 0.49, 0.5, 1.49, 254.49, 254.51, 300.0, -3.0].map(|level| level / 255.0), [1, 2, 4]);
+        assert_eq!(levels.values(), [0, 0, 1, 1, 254, 255, 255, 0]);
+    }
+
+    #[test]
     fn jitter_rounds_to_levels_and_leaves_gray_images_gray() {
         let image = ramp([1, 9, 7]);
         let augment = Augment { color_jitter: 0.4, ..Augment::default() };
