@@ -74,7 +74,8 @@ impl Trainer {
         };
         let inputs = Inputs::new(&mut store, config, recipe.batch)?;
         let state = optim::State::new(&mut store, model.params(), recipe.optimizer, recipe.ema)?;
-        let loader = Loader::train(data, recipe.batch, recipe.seed, recipe.augment)?;
+        let loader =
+            Loader::train(data, recipe.batch, recipe.seed, recipe.augment)?.for_model(&config.normalisation)?;
         let attack = match &recipe.method {
             Method::Adversarial(adversarial) => Some(Attack::new(&mut store, &model, &inputs, &adversarial.attack)?),
             Method::Plain | Method::Nullspace(_) => None,
@@ -197,7 +198,8 @@ impl Trainer {
         epoch: u32,
     ) -> Result<()> {
         check_data(self.model.config(), &data)?;
-        self.loader = Loader::train(data, self.recipe.batch, seed, self.recipe.augment)?;
+        let normalisation = &self.model.config().normalisation;
+        self.loader = Loader::train(data, self.recipe.batch, seed, self.recipe.augment)?.for_model(normalisation)?;
         for (name, tensor) in weights {
             let var = self.store.find(self.model.params(), name)?;
             self.store.write(var, tensor)?;

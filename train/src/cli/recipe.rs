@@ -119,6 +119,15 @@ pub struct RecipeArgs {
     /// Flip half of the images
     #[arg(long)]
     flip: bool,
+    /// RandAugment as timm configures it, e.g. rand-m9-mstd0.5-inc1; `none` for none
+    #[arg(long, value_name = "CONFIG")]
+    rand_augment: Option<String>,
+    /// Brightness, contrast and saturation by factors of 1 - S to 1 + S, e.g. 0.4; not with RandAugment
+    #[arg(long, value_name = "S")]
+    color_jitter: Option<f32>,
+    /// Probability that a box of an image becomes noise, e.g. 0.25
+    #[arg(long, value_name = "P")]
+    random_erasing: Option<f32>,
     /// Mixup's Beta parameter, e.g. 0.8
     #[arg(long, value_name = "ALPHA")]
     mixup: Option<f32>,
@@ -209,7 +218,7 @@ impl RecipeArgs {
         }
         self.optimizer(&mut recipe);
         self.schedule(&mut recipe)?;
-        self.augment(&mut recipe.augment);
+        self.augment(&mut recipe.augment)?;
         self.method(&mut recipe)?;
         recipe.validate()?;
         Ok(recipe)
@@ -245,13 +254,21 @@ impl RecipeArgs {
         Ok(())
     }
 
-    fn augment(&self, augment: &mut Augment) {
+    fn augment(&self, augment: &mut Augment) -> Result<()> {
         set(&mut augment.crop_pad, self.crop_pad);
         augment.flip |= self.flip;
+        match self.rand_augment.as_deref() {
+            Some("none") => augment.rand_augment = None,
+            Some(config) => augment.rand_augment = Some(config.parse()?),
+            None => {}
+        }
+        set(&mut augment.color_jitter, self.color_jitter);
+        set(&mut augment.random_erasing, self.random_erasing);
         set(&mut augment.mixup, self.mixup);
         set(&mut augment.cutmix, self.cutmix);
         set(&mut augment.smoothing, self.smoothing);
         set(&mut augment.mix_prob, self.mix_prob);
+        Ok(())
     }
 
     fn method(&self, recipe: &mut Recipe) -> Result<()> {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use engine::{Error, Result};
 
-pub use augment::Augment;
+pub use augment::{Augment, RandAugment};
 pub use corrupted::Published;
 pub use dataset::Dataset;
 pub use loader::{Batch, Batches, Loader};

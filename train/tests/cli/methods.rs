@@ -55,6 +55,28 @@ fn losses_arms_and_noise_are_what_the_flags_say() {
 }
 
 #[test]
+fn augmentations_are_what_the_flags_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let augment = |name: &str, flags: &str| recipe(&folder.path().join(name), flags)["augment"].clone();
+    let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/stochastic_imagenet.toml");
+    let config = format!("--config {}", text(&preset));
+    let found = augment("preset", &config);
+    assert_eq!(found["rand_augment"].as_str(), Some("rand-m9-mstd0.5-inc1"));
+    assert_eq!(found["random_erasing"].as_float(), Some(0.25));
+    let found = augment("jitter", &format!("{config} --rand-augment none --color-jitter 0.5 --random-erasing 0.5"));
+    assert_eq!((found.get("rand_augment"), found["color_jitter"].as_float()), (None, Some(0.5)));
+    assert_eq!(found["random_erasing"].as_float(), Some(0.5));
+    for (flags, remedy) in [
+        ("--rand-augment rand-m9-mmax20-inc1", "`mmax20`"),
+        ("--rand-augment rand-m9-inc1 --color-jitter 0.4", "--rand-augment none"),
+        ("--random-erasing 2", "`random_erasing`"),
+    ] {
+        let (status, message) = run(&words(&[TINY, FRESH, flags, "--out", text(&folder.path().join("refused"))]));
+        assert!(status == 2 && message.contains(remedy), "{flags}: {message}");
+    }
+}
+
+#[test]
 fn stochastic_weights_are_measured_over_seeds_and_transferred_without_their_layers() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
